@@ -1,0 +1,49 @@
+# What people type; see the README. Everything else is in CONTRIBUTING.md.
+SHELL       := /usr/bin/env bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS   += --no-print-directory
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
+BENCH   ?= .
+FUZZTIME ?= 30s
+# The race detector needs a C compiler; the program itself does not.
+RACE    := $(if $(shell command -v $${CC:-cc}),-race)
+export GO
+
+.PHONY: build run test check bench fuzz generate clean
+
+build:
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kith ./cmd/kith
+
+run: build
+	@bin/kith serve --local
+
+# The last line is testsum's: N passed, N failed, N skipped. A check or test that could not even be built counts as failed.
+test:
+	@mkdir -p bin
+	@rm -f bin/test.log
+	@bash interop/install.sh
+	@$(GO) build -o bin/testsum ./interop/cmd/testsum
+	@{ failed=0; \
+	   tools/checks.sh build gofmt vet staticcheck generated lint govulncheck | $(GO) tool test2json -p kith/checks || failed=1; \
+	   $(GO) test $(RACE) -json ./... || failed=1; \
+	   $(GO) test -tags interop -json -count=1 -timeout 30m ./interop/... || failed=1; \
+	   exit $$failed; } | bin/testsum | tee bin/test.log
+
+check:
+	@tools/checks.sh gofmt vet staticcheck
+	@$(GO) test $(RACE) ./...
+
+bench:
+	@$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+# Every fuzz target there is, each for FUZZTIME.
+fuzz:
+	@tools/fuzz.sh $(FUZZTIME)
+
+generate:
+	@$(GO) generate ./...
+
+clean:
+	@rm -rf bin
