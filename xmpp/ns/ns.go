@@ -1,0 +1,58 @@
+// Package ns names every XML namespace that Kith speaks, one line each, with
+// the specification that defines it.
+package ns
+
+// The core of XMPP (RFC 6120, RFC 6121).
+const (
+	XML     = "http://www.w3.org/XML/1998/namespace"
+	XMLNS   = "http://www.w3.org/2000/xmlns/"
+	Stream  = "http://etherx.jabber.org/streams"       // RFC 6120 §4.8.1
+	Client  = "jabber:client"                          // RFC 6120 §4.8.2
+	Server  = "jabber:server"                          // RFC 6120 §4.8.2
+	Streams = "urn:ietf:params:xml:ns:xmpp-streams"    // RFC 6120 §4.9, stream errors
+	Stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas"    // RFC 6120 §8.3, stanza errors
+	TLS     = "urn:ietf:params:xml:ns:xmpp-tls"        // RFC 6120 §5
+	SASL    = "urn:ietf:params:xml:ns:xmpp-sasl"       // RFC 6120 §6
+	Bind    = "urn:ietf:params:xml:ns:xmpp-bind"       // RFC 6120 §7
+	Session = "urn:ietf:params:xml:ns:xmpp-session"    // RFC 3921 §3, kept for old clients
+	Roster  = "jabber:iq:roster"                       // RFC 6121 §2
+	Ver     = "urn:xmpp:features:rosterver"            // RFC 6121 §2.6
+	PreAppr = "urn:xmpp:features:pre-approval"         // RFC 6121 §3.4
+	Framing = "urn:ietf:params:xml:ns:xmpp-framing"    // RFC 7395
+	Acks    = "urn:xmpp:sm:3"                          // XEP-0198
+	Limits  = "urn:xmpp:stream-limits:0"               // XEP-0478
+	Binding = "urn:xmpp:sasl-cb:0"                     // XEP-0440
+	IQReg   = "http://jabber.org/features/iq-register" // XEP-0077 §8, stream feature
+	Accept  = "jabber:component:accept"                // XEP-0114
+	Compat  = "http://jabber.org/protocol/httpbind"    // XEP-0124
+)
+
+// Extensions.
+const (
+	DataForm   = "jabber:x:data"                          // XEP-0004
+	Last       = "jabber:iq:last"                         // XEP-0012
+	DiscoInfo  = "http://jabber.org/protocol/disco#info"  // XEP-0030
+	DiscoItems = "http://jabber.org/protocol/disco#items" // XEP-0030
+	VCardTemp  = "vcard-temp"                             // XEP-0054
+	Private    = "jabber:iq:private"                      // XEP-0049
+	Register   = "jabber:iq:register"                     // XEP-0077
+	ChatStates = "http://jabber.org/protocol/chatstates"  // XEP-0085
+	Version    = "jabber:iq:version"                      // XEP-0092
+	Caps       = "http://jabber.org/protocol/caps"        // XEP-0115
+	Delay      = "urn:xmpp:delay"                         // XEP-0203
+	Receipts   = "urn:xmpp:receipts"                      // XEP-0184
+	Blocking   = "urn:xmpp:blocking"                      // XEP-0191
+	Ping       = "urn:xmpp:ping"                          // XEP-0199
+	Time       = "urn:xmpp:time"                          // XEP-0202
+	Carbons    = "urn:xmpp:carbons:2"                     // XEP-0280
+	Forward    = "urn:xmpp:forward:0"                     // XEP-0297
+	MAM        = "urn:xmpp:mam:2"                         // XEP-0313
+	Markers    = "urn:xmpp:chat-markers:0"                // XEP-0333
+	Hints      = "urn:xmpp:hints"                         // XEP-0334
+	CSI        = "urn:xmpp:csi:0"                         // XEP-0352
+	StanzaID   = "urn:xmpp:sid:0"                         // XEP-0359
+	Contact    = "http://jabber.org/network/serverinfo"   // XEP-0157
+	OOB        = "jabber:x:oob"                           // XEP-0066
+	MUCUser    = "http://jabber.org/protocol/muc#user"    // XEP-0045
+	Offline    = "msgoffline"                             // XEP-0160, disco feature
+)
