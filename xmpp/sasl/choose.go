@@ -1,0 +1,97 @@
+package sasl
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// strongest lists the mechanisms in the order of preference: one that binds
+// to the channel is stronger than any that does not, whatever their hashes.
+var strongest = []string{
+	ScramSHA512Plus, ScramSHA256Plus, ScramSHA1Plus,
+	ScramSHA512, ScramSHA256, ScramSHA1,
+	Plain,
+}
+
+// Choose returns the strongest mechanism of the offer that the credentials and
+// the connection allow. It fails with ErrNoMechanism or ErrDowngrade.
+func Choose(c Credentials, o ClientOptions) (string, error) {
+	b, err := chooseBinding(o)
+	if err != nil {
+		return "", err
+	}
+	for _, mech := range strongest {
+		if slices.Contains(o.Offered, mech) && b.allows(mech, c, o) == nil {
+			return mech, nil
+		}
+	}
+	return "", fmt.Errorf("%w among %s", ErrNoMechanism, strings.Join(o.Offered, " "))
+}
+
+// choice is what the client does about channel binding: the flag of the GS2
+// header (RFC 5802 §7), and for 'p' what it binds to.
+type choice struct {
+	flag    byte // 'n', 'y' or 'p'
+	binding Binding
+}
+
+// allows tells why a mechanism cannot be used, nil if it can.
+func (ch choice) allows(mech string, c Credentials, o ClientOptions) error {
+	switch {
+	case !slices.Contains(strongest, mech):
+		return fmt.Errorf("%w: %q is not known", ErrNoMechanism, mech)
+	case mech == Plain && !o.OverTLS:
+		return fmt.Errorf("%w: PLAIN without TLS", ErrNoMechanism)
+	case c.Username == "" || c.Password == "":
+		return fmt.Errorf("%w: user name or password is empty", ErrCredentials)
+	case isPlus(mech) && ch.flag != 'p':
+		return fmt.Errorf("%w: %s without channel binding", ErrNoMechanism, mech)
+	case !isPlus(mech) && ch.flag == 'p':
+		// RFC 5802 §6: with "p" whenever the server offers it.
+		return fmt.Errorf("%w: %s where channel binding was offered", ErrDowngrade, mech)
+	}
+	return nil
+}
+
+// chooseBinding follows RFC 5802 §6 and the rules of XEP-0440 §3, whose
+// numbers stand below.
+func chooseBinding(o ClientOptions) (choice, error) {
+	have := usable(o.Bindings)
+	if len(have) == 0 {
+		return choice{flag: 'n'}, nil // rule 2
+	}
+	plus := slices.ContainsFunc(o.Offered, func(m string) bool {
+		return isPlus(m) && slices.Contains(strongest, m)
+	})
+	switch {
+	case !plus && len(o.BindingTypes) == 0:
+		return choice{flag: 'y'}, nil // rule 3
+	case !plus && slices.ContainsFunc(o.Offered, bindsOtherwise):
+		return choice{flag: 'y'}, nil
+	case !plus:
+		return choice{}, fmt.Errorf("%w: types of channel binding, but no mechanism for them", ErrDowngrade) // rule 5
+	case len(o.BindingTypes) == 0 && o.SASL2:
+		return choice{}, fmt.Errorf("%w: mechanisms with channel binding, but no types", ErrDowngrade) // rule 4
+	case len(o.BindingTypes) == 0:
+		// Rule 4 leaves SASL1 open. A server that has -PLUS on this connection
+		// without announcing types has most likely the strongest of them.
+		return choice{'p', have[0]}, nil
+	}
+	for _, b := range have { // rule 7: strongest first
+		if slices.Contains(o.BindingTypes, b.Type) {
+			return choice{'p', b}, nil
+		}
+	}
+	// Rule 6. We also stop where tls-server-end-point was announced and is
+	// not defined for the certificate: whoever strips the other types must
+	// not gain by it.
+	return choice{}, fmt.Errorf("%w: none of the types of channel binding %q is known",
+		ErrDowngrade, o.BindingTypes)
+}
+
+// bindsOtherwise reports whether a mechanism that is not ours to use binds to
+// the channel: XEP-0484's HT-*-EXPR and the like, or a -PLUS of unknown hash.
+func bindsOtherwise(mech string) bool {
+	return isPlus(mech) || strings.HasPrefix(mech, "HT-") && !strings.HasSuffix(mech, "-NONE")
+}

@@ -1,0 +1,31 @@
+package sasl
+
+// NewClientNonce is NewClient for an exchange of known nonces.
+func NewClientNonce(mech string, c Credentials, o ClientOptions, nonce string) (Client, error) {
+	b, err := chooseBinding(o)
+	if err != nil {
+		return nil, err
+	}
+	return newScramClient(mech, c, b, nonce)
+}
+
+// SetNonce fixes what a SCRAM server adds to the nonce.
+func SetNonce(s Server, nonce string) {
+	s.(*scramServer).nonce = func() string { return nonce }
+}
+
+// WeakKeys is MakeKeys without a lower bound of the iterations.
+func WeakKeys(hash, password string, salt []byte, iterations int) Keys {
+	h, err := hashNamed(hash)
+	if err != nil {
+		panic(err)
+	}
+	d, err := h.derive(password, salt, iterations)
+	if err != nil {
+		panic(err)
+	}
+	return Keys{Salt: salt, Iterations: iterations, StoredKey: h.sum(d.clientKey), ServerKey: d.serverKey}
+}
+
+// Prepare is prepare.
+var Prepare = prepare

@@ -1,0 +1,176 @@
+// Package sasl implements the SASL mechanisms of XMPP for both ends: PLAIN
+// (RFC 4616) and SCRAM with SHA-1, SHA-256 and SHA-512, each also with channel
+// binding (RFC 5802, RFC 7677, RFC 9266, RFC 5929).
+//
+// It does no I/O: whoever holds the stream carries the messages to and fro,
+// decoded from base64. Neither end may be used by several goroutines at once.
+//
+// Laws: a server never says done before it has a proof; a client is never done
+// before the server has given one, where the mechanism has such a thing. An
+// end that has failed stays failed. Everything derived from a secret is
+// compared in constant time, and a user who does not exist fails at the same
+// step and in the same words as a wrong password.
+package sasl
+
+import (
+	"context"
+	"crypto/rand"
+	"strings"
+
+	"kith/xmpp/jid"
+)
+
+// Names of the mechanisms.
+const (
+	Plain           = "PLAIN"
+	ScramSHA1       = "SCRAM-SHA-1"
+	ScramSHA256     = "SCRAM-SHA-256"
+	ScramSHA512     = "SCRAM-SHA-512"
+	ScramSHA1Plus   = "SCRAM-SHA-1-PLUS"
+	ScramSHA256Plus = "SCRAM-SHA-256-PLUS"
+	ScramSHA512Plus = "SCRAM-SHA-512-PLUS"
+)
+
+// maxMessage bounds a message of the peer. A user name, an authorization
+// identity and a password of 1,023 bytes each, escaped, stay below it.
+const maxMessage = 16 << 10
+
+// Client is the client's end of one authentication.
+type Client interface {
+	// Mechanism returns the name that was given to NewClient.
+	Mechanism() string
+	// Start returns the initial response. It is called once.
+	Start() ([]byte, error)
+	// Next takes a challenge, or the data that came with success, and returns
+	// the response, which is nil when there is nothing left to say.
+	Next(challenge []byte) (response []byte, err error)
+	// Done reports whether the client may believe a success: the server has
+	// proved itself as far as the mechanism goes. A success that comes before,
+	// counting the data that came with it, is to be treated as a failure.
+	Done() bool
+}
+
+// Credentials are what a client logs in with.
+type Credentials struct {
+	Username string // the localpart of the account
+	Password string
+	Authzid  string // the bare JID to act as; empty (the usual): the account itself
+}
+
+// ClientOptions say what the client knows of the connection and of the server.
+type ClientOptions struct {
+	Offered      []string  // mechanisms the server offered
+	BindingTypes []string  // channel-binding types the server announced (XEP-0440)
+	Bindings     []Binding // what the client can bind to; empty: it has no channel binding
+	OverTLS      bool      // the stream is encrypted, and the server's certificate verified
+	SASL2        bool      // the offer came by XEP-0388, for which XEP-0440 has stricter rules
+}
+
+// NewClient returns the client's end of a mechanism, which must be one that
+// Choose could have returned for the same offer.
+func NewClient(mech string, c Credentials, o ClientOptions) (Client, error) {
+	b, err := chooseBinding(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.allows(mech, c, o); err != nil {
+		return nil, err
+	}
+	if mech == Plain {
+		return newPlainClient(c)
+	}
+	return newScramClient(mech, c, b, rand.Text())
+}
+
+// Server is the server's end of one authentication.
+type Server interface {
+	// Mechanism returns the name that was given to NewServer.
+	Mechanism() string
+	// Next takes a response and returns the challenge; once done, that is the
+	// data to be sent with success. A nil response means that the client sent
+	// no initial response, which is not the same as an empty one. What is
+	// wrong is told by a *Failure.
+	Next(ctx context.Context, response []byte) (challenge []byte, done bool, err error)
+	// Username returns the localpart of the account, in canonical form, that
+	// has been authenticated; "" before Next has said done.
+	Username() string
+}
+
+// Backend knows the accounts of a domain.
+//
+// Names are canonical localparts, passwords are prepared by SASLprep. An error
+// that is a *Failure goes to the client; any other is told to it as
+// temporary-auth-failure.
+type Backend interface {
+	// SCRAM returns the account's keys for "SHA-1", "SHA-256" or "SHA-512". For
+	// an account that does not exist or may not log in it returns FakeKeys.
+	SCRAM(ctx context.Context, username, hash string) (Keys, error)
+	// Plain checks a password; see Keys.Check. It refuses an unknown user and a
+	// wrong password alike, after the same work, with a Failure of NotAuthorized.
+	Plain(ctx context.Context, username, password string) error
+}
+
+// ServerOptions say what the server knows of the connection.
+type ServerOptions struct {
+	Domain      string    // of the accounts
+	Bindings    []Binding // what the server can bind to on this connection
+	PlusOffered bool      // -PLUS mechanisms were offered to this client
+	OverTLS     bool      // the stream is encrypted
+	// MinIterations is the fewest iterations that keys may have, 10,000 if it
+	// is 0. Accounts that come from a server with weaker keys need it lowered,
+	// to no less than 4,096.
+	MinIterations int
+}
+
+// NewServer returns the server's end of a mechanism. It fails with a *Failure
+// if the connection does not allow it; that a mechanism was offered to this
+// client is for the caller to check.
+func NewServer(mech string, b Backend, o ServerOptions) (Server, error) {
+	domain, err := jid.New("", o.Domain, "")
+	if err != nil {
+		return nil, err
+	}
+	o.Domain = domain.Domain()
+	switch {
+	case mech == Plain && !o.OverTLS:
+		return nil, &Failure{Condition: EncryptionRequired}
+	case mech == Plain:
+		return &plainServer{backend: b, opts: o}, nil
+	}
+	return newScramServer(mech, b, o)
+}
+
+// Mechanisms returns the mechanisms that NewServer takes, strongest first.
+func Mechanisms(o ServerOptions) []string {
+	var out []string
+	for _, m := range strongest {
+		switch {
+		case m == Plain && !o.OverTLS:
+		case isPlus(m) && (!o.PlusOffered || len(usable(o.Bindings)) == 0):
+		default:
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func isPlus(mech string) bool { return strings.HasSuffix(mech, "-PLUS") }
+
+// authorize returns the account's localpart in canonical form.
+//
+// RFC 6120 §6.3.8: an authorization identity is a bare JID; acting as anybody
+// but oneself is not granted to anyone.
+func authorize(username, authzid, domain string) (string, error) {
+	account, err := jid.New(username, domain, "")
+	if username == "" || err != nil {
+		return "", &Failure{Condition: NotAuthorized, Err: err}
+	}
+	if authzid == "" {
+		return account.Local(), nil
+	}
+	asked, err := jid.Parse(authzid)
+	if err != nil || asked != account {
+		return "", &Failure{Condition: InvalidAuthzid, Err: err}
+	}
+	return account.Local(), nil
+}
