@@ -1,0 +1,209 @@
+// Package limit bounds what strangers can cost: how many of something one
+// address may hold, how often it may try, how fast it may go on.
+//
+// All memory here is bounded: tables forget what no longer matters, and when one
+// is full, the least recent entry.
+package limit
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Source returns the key by which an address is counted: an IPv4 address is one,
+// an IPv6 /64 is one; an address that is neither, such as a pipe's, is its text.
+func Source(a net.Addr) string {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	ip := ap.Addr().Unmap().WithZone("")
+	if ip.Is4() {
+		return ip.String()
+	}
+	p, err := ip.Prefix(64)
+	if err != nil {
+		return ip.String()
+	}
+	return p.String()
+}
+
+// Slots bounds how many of something exist at once, in all and for each source.
+type Slots struct {
+	all, each int
+
+	mu    sync.Mutex // guards what follows
+	taken int
+	by    map[string]int
+}
+
+// NewSlots returns slots for all in all and each for one source.
+func NewSlots(all, each int) *Slots {
+	return &Slots{all: all, each: each, by: make(map[string]int)}
+}
+
+// Take takes a slot for a source; false if there is none.
+func (s *Slots) Take(source string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken >= s.all || s.by[source] >= s.each {
+		return false
+	}
+	s.taken++
+	s.by[source]++
+	return true
+}
+
+// Free gives a slot back.
+func (s *Slots) Free(source string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken--
+	if s.by[source]--; s.by[source] <= 0 {
+		delete(s.by, source)
+	}
+}
+
+// Taken is the number of slots in use.
+func (s *Slots) Taken() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.taken
+}
+
+// tableSize bounds the entries of a Backoff or a Rate.
+const tableSize = 50_000
+
+// Backoff makes who fails often wait: after the first free failures, each doubles
+// the wait, up to a bound.
+type Backoff struct {
+	free       int
+	first, max time.Duration
+
+	mu sync.Mutex // guards by
+	by map[string]failures
+}
+
+type failures struct {
+	n     int
+	until time.Time // no try before
+	last  time.Time
+}
+
+// NewBackoff returns a Backoff that forgives free failures.
+func NewBackoff(free int, first, max time.Duration) *Backoff {
+	return &Backoff{free: free, first: first, max: max, by: make(map[string]failures)}
+}
+
+// Wait is how long a source must wait before its next try; 0 if it need not.
+func (b *Backoff) Wait(source string, now time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return max(0, b.by[source].until.Sub(now))
+}
+
+// Failed counts a failure.
+func (b *Backoff) Failed(source string, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f := b.by[source]
+	if now.Sub(f.last) > 2*b.max { // long ago
+		f = failures{}
+	}
+	f.n, f.last = f.n+1, now
+	if over := f.n - b.free; over > 0 {
+		wait := b.max
+		if over < 32 {
+			wait = min(b.max, b.first<<(over-1))
+		}
+		f.until = now.Add(wait)
+	}
+	if len(b.by) >= tableSize {
+		b.forget(now)
+	}
+	b.by[source] = f
+}
+
+// forget makes room: what is old goes, or if nothing is, the oldest of a few.
+func (b *Backoff) forget(now time.Time) {
+	var oldest string
+	var at time.Time
+	seen := 0
+	for k, f := range b.by {
+		if now.Sub(f.last) > 2*b.max {
+			delete(b.by, k)
+			continue
+		}
+		if oldest == "" || f.last.Before(at) {
+			oldest, at = k, f.last
+		}
+		if seen++; seen == 1000 {
+			break
+		}
+	}
+	if len(b.by) >= tableSize {
+		delete(b.by, oldest)
+	}
+}
+
+// Succeeded forgets a source's failures.
+func (b *Backoff) Succeeded(source string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.by, source)
+}
+
+// Rate allows n events per time for each source.
+type Rate struct {
+	n   int
+	per time.Duration
+
+	mu sync.Mutex // guards by
+	by map[string]window
+}
+
+type window struct {
+	n    int
+	from time.Time
+}
+
+// NewRate returns a Rate; n = 0 allows everything.
+func NewRate(n int, per time.Duration) *Rate {
+	return &Rate{n: n, per: per, by: make(map[string]window)}
+}
+
+// Allow counts an event; false if the source has had its share.
+func (r *Rate) Allow(source string, now time.Time) bool {
+	if r.n == 0 {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.by[source]
+	if now.Sub(w.from) >= r.per {
+		w = window{from: now}
+	}
+	if w.n >= r.n {
+		return false
+	}
+	w.n++
+	if len(r.by) >= tableSize {
+		r.forget(now)
+	}
+	r.by[source] = w
+	return true
+}
+
+func (r *Rate) forget(now time.Time) {
+	seen := 0
+	for k, w := range r.by {
+		if seen++; now.Sub(w.from) >= r.per || seen == 1000 {
+			delete(r.by, k)
+		}
+		if seen == 1000 {
+			return
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package limit
+
+import (
+	"fmt"
+	"net"
+	"testing"
+	"time"
+)
+
+func TestSource(t *testing.T) {
+	for _, c := range []struct{ addr, want string }{
+		{"192.0.2.7:5222", "192.0.2.7"},
+		{"[::ffff:192.0.2.7]:5222", "192.0.2.7"},
+		{"[2001:db8:1:2:3:4:5:6]:1", "2001:db8:1:2::/64"},
+		{"[2001:db8:1:2:ffff::1]:9", "2001:db8:1:2::/64"},
+		{"[fe80::1%eth0]:9", "fe80::/64"},
+	} {
+		a, err := net.ResolveTCPAddr("tcp", c.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Source(a); got != c.want {
+			t.Errorf("Source(%s) = %s, want %s", c.addr, got, c.want)
+		}
+	}
+	c, _ := net.Pipe()
+	if got := Source(c.RemoteAddr()); got != "pipe" {
+		t.Errorf("Source(pipe) = %q, want its text", got)
+	}
+}
+
+func TestSlots(t *testing.T) {
+	s := NewSlots(3, 2)
+	for i, c := range []struct {
+		source string
+		want   bool
+	}{{"a", true}, {"a", true}, {"a", false}, {"b", true}, {"c", false}} {
+		if got := s.Take(c.source); got != c.want {
+			t.Errorf("%d: Take(%s) = %v, want %v", i, c.source, got, c.want)
+		}
+	}
+	s.Free("a")
+	if !s.Take("c") || s.Taken() != 3 {
+		t.Errorf("a freed slot is not to be had; %d taken", s.Taken())
+	}
+	for _, k := range []string{"a", "b", "c"} {
+		s.Free(k)
+	}
+	if len(s.by) != 0 {
+		t.Errorf("sources are remembered that hold nothing: %v", s.by)
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	b := NewBackoff(2, time.Second, 5*time.Second)
+	now := time.Unix(1000, 0)
+	for i, want := range []time.Duration{0, 0, 1, 2, 4, 5, 5} {
+		b.Failed("x", now)
+		if got := b.Wait("x", now); got != want*time.Second {
+			t.Errorf("after %d failures: wait %v, want %v", i+1, got, want*time.Second)
+		}
+	}
+	if got := b.Wait("y", now); got != 0 {
+		t.Errorf("another source waits %v", got)
+	}
+	if got := b.Wait("x", now.Add(4*time.Second)); got != time.Second {
+		t.Errorf("4 s later: wait %v, want 1s", got)
+	}
+	b.Failed("x", now.Add(time.Minute)) // long ago: counts anew
+	if got := b.Wait("x", now.Add(time.Minute)); got != 0 {
+		t.Errorf("a minute later: wait %v, want 0", got)
+	}
+	for range 5 {
+		b.Failed("x", now.Add(time.Minute))
+	}
+	b.Succeeded("x")
+	if got := b.Wait("x", now.Add(time.Minute)); got != 0 {
+		t.Errorf("after success: wait %v, want 0", got)
+	}
+}
+
+func TestBackoffIsBounded(t *testing.T) {
+	b := NewBackoff(0, time.Second, time.Hour)
+	now := time.Unix(1000, 0)
+	for i := range tableSize + 500 {
+		b.Failed(fmt.Sprint(i), now.Add(time.Duration(i)))
+	}
+	if len(b.by) > tableSize {
+		t.Errorf("%d entries, want at most %d", len(b.by), tableSize)
+	}
+}
+
+func TestRate(t *testing.T) {
+	r := NewRate(2, time.Minute)
+	now := time.Unix(1000, 0)
+	for i, want := range []bool{true, true, false} {
+		if got := r.Allow("x", now); got != want {
+			t.Errorf("event %d: %v, want %v", i, got, want)
+		}
+	}
+	if !r.Allow("y", now) || !r.Allow("x", now.Add(time.Minute)) {
+		t.Error("another source, or a later event, was refused")
+	}
+	if all := NewRate(0, time.Minute); !all.Allow("x", now) {
+		t.Error("no limit refuses")
+	}
+	for i := range tableSize + 500 {
+		r.Allow(fmt.Sprint(i), now)
+	}
+	if len(r.by) > tableSize {
+		t.Errorf("%d entries, want at most %d", len(r.by), tableSize)
+	}
+}
