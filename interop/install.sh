@@ -1,0 +1,103 @@
+#!/bin/sh
+# Installs the programs that the interop tests talk to. Does nothing, quickly,
+# where all of them are present.
+#
+#   interop/install.sh
+#
+# Debian's packages need root. Whatever cannot be installed is listed with the
+# tests that will be skipped, and the exit status is 0 all the same: under
+# CI=true the tests themselves fail for a missing peer.
+# KITH_INTEROP_CACHE names the directory of the Python environment (default:
+# kith-interop in the user's cache directory).
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${KITH_INTEROP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kith-interop}
+missing=
+
+say() { echo "interop: $*"; }
+lacks() { missing="$missing
+  $1: $2"; }
+
+# --- Debian -----------------------------------------------------------------
+# One line for each package: package, how its presence is seen, what for.
+wanted() {
+	cat <<'LIST'
+prosody|command -v prosody|the server that proves the tests themselves
+mcabber|command -v mcabber|a client for the terminal
+tmux|command -v tmux|the terminal in which that client runs
+gsasl|command -v gsasl|SCRAM with channel binding, computed by others
+python3|command -v python3|puppets of slixmpp
+python3-venv|test -e /usr/lib/python3/dist-packages/ensurepip -o -n "$(find /usr/lib/python3* -maxdepth 1 -name ensurepip 2>/dev/null)"|the environment slixmpp is installed in
+nodejs|command -v node|puppets of @xmpp/client
+npm|command -v npm|installs @xmpp/client
+LIST
+}
+
+need=
+while IFS='|' read -r package seen why; do
+	eval "$seen" >/dev/null 2>&1 && continue
+	say "needs $package: $why"
+	need="$need $package"
+done <<LIST
+$(wanted)
+LIST
+
+policy=/usr/sbin/policy-rc.d
+apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends "$@" >"$log" 2>&1; }
+if [ -n "$need" ]; then
+	if ! command -v apt-get >/dev/null; then
+		say "no apt-get here; install by other means:$need"
+	elif [ "$(id -u)" -ne 0 ]; then
+		say "not root; to install: sudo apt-get install --no-install-recommends$need"
+	else
+		log=$(mktemp)
+		# A policy that forbids it keeps the packaged Prosody from being started.
+		made=
+		if [ ! -e $policy ]; then
+			made=$policy
+			printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy
+		fi
+		trap 'rm -f "$log" $made' EXIT
+		say "installing$need"
+		# shellcheck disable=SC2086
+		apt install $need || { apt update; apt install $need; } || tail -n 5 "$log"
+		# Nor may it come up at the next boot.
+		if [ -n "$made" ] && [ -d /run/systemd/system ]; then
+			case $need in *prosody*) systemctl disable --quiet prosody ;; esac
+		fi
+	fi
+	while IFS='|' read -r package seen why; do
+		eval "$seen" >/dev/null 2>&1 || lacks "$package" "$why"
+	done <<LIST
+$(wanted)
+LIST
+fi
+
+# --- slixmpp ----------------------------------------------------------------
+# From PyPI, pinned: Debian's is years behind and seen by one Python only.
+venv=$cache/slixmpp
+if ! cmp -s "$here/slixmpp/requirements.txt" "$venv/installed.txt"; then
+	say "installing slixmpp in $venv: a client library in Python"
+	python=/usr/bin/python3
+	[ -x $python ] || python=python3
+	if rm -rf "$venv" && $python -m venv "$venv" &&
+		"$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/slixmpp/requirements.txt"; then
+		cp "$here/slixmpp/requirements.txt" "$venv/installed.txt"
+	else
+		lacks slixmpp "a client library in Python"
+	fi
+fi
+
+# --- @xmpp/client -----------------------------------------------------------
+if ! cmp -s "$here/xmppjs/package-lock.json" "$here/xmppjs/node_modules/installed.json"; then
+	say "installing @xmpp/client in interop/xmppjs/node_modules: a client library in JavaScript"
+	if (cd "$here/xmppjs" && npm ci --silent --no-audit --no-fund --ignore-scripts); then
+		cp "$here/xmppjs/package-lock.json" "$here/xmppjs/node_modules/installed.json"
+	else
+		lacks @xmpp/client "a client library in JavaScript"
+	fi
+fi
+
+if [ -n "$missing" ]; then
+	say "could not be installed, so that their tests are skipped:$missing"
+fi

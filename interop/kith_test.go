@@ -1,0 +1,100 @@
+//go:build interop
+
+package interop_test
+
+import (
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+var kithBinary = flag.String("kith", "", "the kith binary to test (default: built from the tree)")
+
+// built is the binary made once for all tests of this run.
+var built struct {
+	once sync.Once
+	dir  string
+	path string
+	out  []byte
+	err  error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built.dir != "" {
+		if err := os.RemoveAll(built.dir); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(code)
+}
+
+// kith is the path of the server's binary, built as it is released.
+func kith(t *testing.T) string {
+	t.Helper()
+	if *kithBinary != "" {
+		path, err := filepath.Abs(*kithBinary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	built.once.Do(func() {
+		built.dir, built.err = os.MkdirTemp("", "kith-interop-")
+		if built.err != nil {
+			return
+		}
+		built.path = filepath.Join(built.dir, "kith")
+		cmd := exec.Command("go", "build", "-o", built.path, "kith/cmd/kith")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		built.out, built.err = cmd.CombinedOutput()
+	})
+	if built.err != nil {
+		t.Fatalf("build kith: %v\n%s", built.err, built.out)
+	}
+	return built.path
+}
+
+// startKith starts kith serve --local with an empty store, listening for
+// clients only.
+func startKith(t *testing.T, _ ...string) *server {
+	t.Helper()
+	path := kith(t)
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	s := &server{
+		name: "kith", host: "127.0.0.1", port: freePort(t), domain: "localhost",
+		caFile: filepath.Join(dir, "cert.pem"),
+		mechanisms: []string{
+			"SCRAM-SHA-512-PLUS", "SCRAM-SHA-512", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256",
+			"SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN",
+		},
+		binding: "tls-exporter",
+		plus:    []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS"},
+	}
+	var config strings.Builder
+	config.WriteString("[listen]\nclient = [" + strconv.Quote(s.addr()) + "]\n")
+	for _, off := range []string{"client_tls", "server", "server_tls", "https", "component", "admin"} {
+		config.WriteString(off + " = []\n")
+	}
+	file := filepath.Join(dir, "kith.toml")
+	writeFile(t, file, config.String())
+	s.start = func(t *testing.T) *process {
+		t.Helper()
+		p := spawn(t, exec.Command(path, "serve", "--local", "--data", data, "--config", file))
+		p.awaitPort(t, s.addr())
+		return p
+	}
+	s.stored = func(t *testing.T, account string) map[string]int { return storedIDs(t, data, account) }
+	s.proc = s.start(t)
+	// It makes its certificate itself: whatever it shows now must be shown to
+	// everybody later.
+	s.cert = shownCertificate(t, s)
+	writeFile(t, s.caFile, certificatePEM(s.cert.Raw))
+	return s
+}

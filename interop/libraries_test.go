@@ -1,0 +1,23 @@
+//go:build interop
+
+package interop_test
+
+import "testing"
+
+func TestSlixmpp(t *testing.T) {
+	eachServer(t, func(t *testing.T, s *server) { walk(t, s, slixmpp) })
+}
+
+func TestXMPPJS(t *testing.T) {
+	eachServer(t, func(t *testing.T, s *server) { walk(t, s, xmppjs) })
+}
+
+// TestMixed: libraries that have nothing in common but the protocol.
+func TestMixed(t *testing.T) {
+	eachServer(t, func(t *testing.T, s *server) {
+		p := meet(t, s, slixmpp, xmppjs)
+		t.Run("iq", p.iq)
+		t.Run("messages", p.messages)
+		t.Run("talk", p.talk)
+	})
+}

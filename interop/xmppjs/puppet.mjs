@@ -1,0 +1,181 @@
+// A puppet of @xmpp/client: takes orders as lines of JSON, answers with lines of JSON.
+// The orders are described in puppet_test.go. One process holds several clients.
+// The server's certificate is trusted by NODE_EXTRA_CA_CERTS.
+
+import { createInterface } from "node:readline";
+import { client, jid, xml } from "@xmpp/client";
+
+const NS = {
+  streams: "http://etherx.jabber.org/streams",
+  sasl2: "urn:xmpp:sasl:2",
+  register: "jabber:iq:register",
+  delay: "urn:xmpp:delay",
+  stanzas: "urn:ietf:params:xml:ns:xmpp-stanzas",
+  info: "http://jabber.org/protocol/disco#info",
+  version: "jabber:iq:version",
+  time: "urn:xmpp:time",
+  ping: "urn:xmpp:ping",
+};
+
+const say = (value) => process.stdout.write(JSON.stringify(value) + "\n");
+
+function wire(error) {
+  return { condition: error.condition ?? error.name, type: error.type ?? "", text: error.text ?? error.message };
+}
+
+class Client {
+  constructor(name, order) {
+    this.name = name;
+    this.offered = [];
+    this.mechanism = "";
+    const address = jid(order.jid);
+    const { local: username, resource } = address;
+    const { password } = order;
+    this.xmpp = client({
+      service: `xmpp://${order.host}:${order.port}`,
+      domain: address.domain,
+      resource,
+      timeout: 15000,
+      username,
+      credentials: async (authenticate, mechanisms, _fast, entity) => {
+        if (order.register) {
+          const query = xml("query", { xmlns: NS.register }, xml("username", {}, username), xml("password", {}, password));
+          await entity.iqCaller.request(xml("iq", { type: "set" }, query), 15000);
+        }
+        this.mechanism = mechanisms[0];
+        await authenticate({ username, password }, this.mechanism);
+      },
+    });
+    this.xmpp.reconnect.stop();
+    // What goes wrong while a stream is opened is the rejection of start.
+    this.xmpp.on("error", () => {});
+    this.xmpp.on("element", (element) => this.element(element));
+    this.xmpp.on("disconnect", () => say({ event: "disconnected", client: name }));
+    this.answer();
+  }
+
+  element(element) {
+    if (element.is("features", NS.streams)) {
+      const list = element.getChild("mechanisms") ?? element.getChild("authentication", NS.sasl2);
+      if (list) this.offered = list.getChildren("mechanism").map((m) => m.text()).sort();
+      return;
+    }
+    const { from, to, type, id } = element.attrs;
+    if (element.is("message")) {
+      const error = element.getChild("error");
+      say({
+        event: "message",
+        client: this.name,
+        from: from ?? "",
+        to: to ?? "",
+        // An absent type counts as normal (RFC 6121, section 5.2.2).
+        type: type ?? "normal",
+        id: id ?? "",
+        body: element.getChildText("body") ?? "",
+        condition: error?.children.find((c) => c.attrs?.xmlns === NS.stanzas)?.name ?? "",
+        delayed: Boolean(element.getChild("delay", NS.delay)),
+      });
+    } else if (element.is("presence")) {
+      const priority = Number(element.getChildText("priority") ?? 0);
+      say({ event: "presence", client: this.name, from: from ?? "", to: to ?? "", type: type ?? "", priority });
+    }
+  }
+
+  // The library answers pings itself; the rest a client built on it has to do.
+  answer() {
+    const { iqCallee } = this.xmpp;
+    iqCallee.get(NS.info, "query", () =>
+      xml(
+        "query",
+        { xmlns: NS.info },
+        xml("identity", { category: "client", type: "bot", name: "puppet" }),
+        ...[NS.info, NS.ping, NS.time, NS.version].map((ns) => xml("feature", { var: ns })),
+      ),
+    );
+    iqCallee.get(NS.version, "query", () =>
+      xml("query", { xmlns: NS.version }, xml("name", {}, "@xmpp/client"), xml("version", {}, "0")),
+    );
+    iqCallee.get(NS.time, "time", () =>
+      xml("time", { xmlns: NS.time }, xml("tzo", {}, "+00:00"), xml("utc", {}, new Date().toISOString())),
+    );
+  }
+
+  async open() {
+    try {
+      await Promise.race([
+        this.xmpp.start(),
+        // The library tells of a refused log-in by this event only.
+        new Promise((_, reject) => this.xmpp.on("error", reject)),
+      ]);
+    } catch (error) {
+      this.xmpp.stop().catch(() => {});
+      throw error;
+    }
+    const tls = this.xmpp.socket.socket.getProtocol();
+    return { jid: this.xmpp.jid.toString(), offered: this.offered, mechanism: this.mechanism, tls };
+  }
+
+  async presence({ to, type, priority }) {
+    const children = priority ? [xml("priority", {}, String(priority))] : [];
+    await this.xmpp.send(xml("presence", { to, type }, ...children));
+  }
+
+  async message({ to, type, stanza, body }) {
+    await this.xmpp.send(xml("message", { to, type, id: stanza }, xml("body", {}, body)));
+  }
+
+  async flood({ to, tag, first, count }) {
+    for (let i = first; i < first + count; i++) {
+      const stanza = xml("message", { to, type: "chat", id: `${tag}-${i}` }, xml("body", {}, `${tag} ${i}`));
+      await this.xmpp.send(stanza);
+    }
+  }
+
+  async iq({ to, ask }) {
+    const { iqCaller } = this.xmpp;
+    const get = (payload) => iqCaller.get(payload, to, 20000);
+    switch (ask) {
+      case "ping":
+        await get(xml("ping", NS.ping));
+        return {};
+      case "info": {
+        const query = await get(xml("query", NS.info));
+        return {
+          identities: query.getChildren("identity").map((i) => `${i.attrs.category}/${i.attrs.type}`).sort(),
+          features: query.getChildren("feature").map((f) => f.attrs.var).sort(),
+        };
+      }
+      case "version": {
+        const query = await get(xml("query", NS.version));
+        return { name: query.getChildText("name"), version: query.getChildText("version") };
+      }
+      case "time": {
+        const time = await get(xml("time", NS.time));
+        return { utc: time.getChildText("utc") };
+      }
+    }
+    throw new Error(`unknown question ${ask}`);
+  }
+
+  async close() {
+    await this.xmpp.stop();
+  }
+}
+
+const clients = new Map();
+
+async function obey(order) {
+  const { id, client: name, do: verb } = order;
+  try {
+    if (verb === "open") clients.set(name, new Client(name, order));
+    const ok = await clients.get(name)[verb](order);
+    say({ id, ok: ok ?? {} });
+  } catch (error) {
+    say({ id, error: wire(error) });
+  }
+}
+
+say({ event: "ready", client: "", body: "@xmpp/client" });
+createInterface({ input: process.stdin })
+  .on("line", (line) => obey(JSON.parse(line)))
+  .on("close", () => process.exit(0));
