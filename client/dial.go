@@ -1,0 +1,162 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"kith/xmpp/jid"
+	"kith/xmpp/negotiate"
+	"kith/xmpp/ns"
+	"kith/xmpp/sasl"
+	"kith/xmpp/stanza"
+	"kith/xmpp/stream"
+	"kith/xmpp/xmltree"
+)
+
+// ALPN is the protocol of direct TLS (XEP-0368 §3).
+const ALPN = "xmpp-client"
+
+// Config says who logs in, and how.
+type Config struct {
+	JID      jid.JID // the account; its resource, if it has one, is asked for
+	Password string
+	Lang     string // of the user; may be ""
+
+	Address   string      // host:port; "": the domain itself, at the usual port
+	DirectTLS bool        // TLS from the first byte (XEP-0368), not by STARTTLS
+	TLS       *tls.Config // nil: the domain's certificate is verified as usual
+	// Plaintext allows a server without STARTTLS. A password is never sent to
+	// one, only proved (SCRAM).
+	Plaintext bool
+	// Mechanisms, if it is not nil, are the only ones to be used.
+	Mechanisms []string
+	// Register makes the account before it logs in (XEP-0077).
+	Register bool
+	// Management enables XEP-0198 where the server has it.
+	Management bool
+	// Limits are those of the server's elements; zero: xmltree.DefaultLimits.
+	Limits xmltree.Limits
+
+	// Raw keeps the client from answering anything on its own and lets Next
+	// return everything, acks and the answers to requests as well: SendIQ
+	// cannot be used.
+	Raw bool
+	// Handler, if it is not nil, is called by the reader in place of Next.
+	Handler func(el xmltree.Element)
+	// Answer answers the requests of others with a payload, or a *stanza.Error.
+	// Without it, or when it returns ErrNotMine, pings are answered and
+	// everything else is service-unavailable (RFC 6120 §8.4).
+	Answer func(iq *stanza.Stanza) (xmltree.Appender, error)
+
+	// Dialer opens connections; nil: a net.Dialer.
+	Dialer func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Dial connects and logs in.
+func Dial(ctx context.Context, c Config) (*Client, error) {
+	dial := c.Dialer
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 30 * time.Second}).DialContext
+	}
+	conn, err := dial(ctx, "tcp", c.address())
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", c.JID.Domain(), err)
+	}
+	return NewOnConn(ctx, conn, c)
+}
+
+func (c Config) address() string {
+	switch {
+	case c.Address != "":
+		return c.Address
+	case c.DirectTLS:
+		return net.JoinHostPort(c.JID.Domain(), "5223")
+	}
+	return net.JoinHostPort(c.JID.Domain(), "5222")
+}
+
+// tlsConfig is the configuration for the domain, whatever host it listens on
+// (RFC 6120 §13.7.2.1).
+func (c Config) tlsConfig() *tls.Config {
+	config := &tls.Config{}
+	if c.TLS != nil {
+		config = c.TLS.Clone()
+	}
+	if config.ServerName == "" {
+		config.ServerName = c.JID.Domain()
+	}
+	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	if c.DirectTLS && !slices.Contains(config.NextProtos, ALPN) {
+		config.NextProtos = append(slices.Clone(config.NextProtos), ALPN)
+	}
+	return config
+}
+
+// NewOnConn logs in over a connection that somebody else has opened. It closes
+// the connection if it fails.
+func NewOnConn(ctx context.Context, conn net.Conn, c Config) (*Client, error) {
+	tcp := stream.NewTCP(conn, stream.Options{Limits: c.Limits})
+	if c.DirectTLS {
+		if err := tcp.StartTLS(ctx, c.tlsConfig()); err != nil {
+			tcp.Close(err)
+			return nil, fmt.Errorf("connect to %s: %w", c.JID.Domain(), err)
+		}
+	}
+	state, err := negotiate.Initiate(ctx, tcp, negotiate.ClientOptions{
+		Account: c.JID.Bare(),
+		Lang:    c.Lang,
+		Steps:   c.steps(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("log in as %s: %w", c.JID.Bare(), err)
+	}
+	cl := &Client{
+		config:  c,
+		conn:    tcp,
+		state:   state,
+		queue:   make(chan xmltree.Element, queueLength),
+		done:    make(chan struct{}),
+		stop:    make(chan struct{}),
+		waiting: make(map[string]*waiter),
+	}
+	early := state.Early
+	state.Early = nil
+	go cl.read(early)
+	return cl, nil
+}
+
+func (c Config) steps() []negotiate.Step {
+	steps := []negotiate.Step{
+		negotiate.StartTLS{Config: c.tlsConfig(), Required: !c.Plaintext},
+		negotiate.Limits{},
+	}
+	if c.Register {
+		steps = append(steps, negotiate.Register{Query: registration{c.JID.Local(), c.Password}})
+	}
+	steps = append(steps,
+		negotiate.SASL{
+			Credentials: sasl.Credentials{Username: c.JID.Local(), Password: c.Password},
+			Only:        c.Mechanisms,
+		},
+		negotiate.Bind{Resource: c.JID.Resource()},
+	)
+	if c.Management {
+		steps = append(steps, negotiate.SM{})
+	}
+	return steps
+}
+
+// registration is what makes an account (XEP-0077 §3.1).
+type registration struct{ username, password string }
+
+// AppendXML implements xmltree.Appender.
+func (r registration) AppendXML(w *xmltree.Writer) {
+	w.Open(xmltree.Name{Space: ns.Register, Local: "query"})
+	w.Element(xmltree.Name{Space: ns.Register, Local: "username"}, r.username)
+	w.Element(xmltree.Name{Space: ns.Register, Local: "password"}, r.password)
+	w.Close()
+}
