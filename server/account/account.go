@@ -1,0 +1,313 @@
+// Package account keeps the accounts of a server: who exists and may log in, by
+// which keys, and the actor that an account is while anybody deals with it.
+//
+// Rows of accounts are written here and nowhere else. An actor belongs to its
+// lane; a change of its account's rows is made known to it by Reload.
+package account
+
+import (
+	"context"
+	"crypto/rand"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"kith/server/cluster"
+	"kith/server/storage"
+	"kith/xmpp/jid"
+	"kith/xmpp/sasl"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// Errors of the store.
+var (
+	ErrExists  = errors.New("the account exists")
+	ErrUnknown = errors.New("there is no such account")
+)
+
+// Iterations is how often a password is hashed for its SCRAM keys.
+const Iterations = sasl.MinIterations
+
+// hashes of the keys kept for each account: those a client may ask for.
+var hashes = [...]string{sasl.SHA1, sasl.SHA256, sasl.SHA512}
+
+// checks is how many passwords are checked or turned into keys at once. That is
+// most of what a stranger can make the server compute.
+const checks = 2
+
+// Store is the accounts' part of the database.
+type Store struct {
+	db      *storage.DB
+	secret  []byte        // of the keys of users who do not exist
+	slots   chan struct{} // for hashing passwords
+	mu      sync.RWMutex  // guards changed
+	changed func(jid.JID)
+	purges  []Purge
+}
+
+// Purge is how a package deletes what it keeps of an account: a statement with
+// the account's id as $1 that deletes a bounded number of rows each time.
+type Purge string
+
+// Open prepares the accounts in a database. purges delete what other packages
+// keep of an account.
+func Open(ctx context.Context, db *storage.DB, purges ...Purge) (*Store, error) {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Migrate(ctx, storage.Migrations{Name: "account", FS: sub}); err != nil {
+		return nil, err
+	}
+	s := &Store{db: db, slots: make(chan struct{}, checks), purges: purges, changed: func(jid.JID) {}}
+	fresh := make([]byte, 32)
+	rand.Read(fresh)
+	err = db.Write(ctx, func(tx *storage.Tx) error {
+		if _, err := tx.Exec(`INSERT INTO secret (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING`, "scram", fresh); err != nil {
+			return err
+		}
+		return tx.QueryRow(`SELECT value FROM secret WHERE name = $1`, "scram").Scan(&s.secret)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the server's secret: %w", err)
+	}
+	return s, nil
+}
+
+// OnChange sets what is called after an account was made, changed or deleted.
+func (s *Store) OnChange(f func(jid.JID)) {
+	s.mu.Lock()
+	s.changed = f
+	s.mu.Unlock()
+}
+
+func (s *Store) announce(j jid.JID) {
+	s.mu.RLock()
+	f := s.changed
+	s.mu.RUnlock()
+	f(j)
+}
+
+// keys hashes a password, when it is its turn.
+func (s *Store) keys(ctx context.Context, password string) ([len(hashes)]sasl.Keys, error) {
+	var out [len(hashes)]sasl.Keys
+	if err := s.acquire(ctx); err != nil {
+		return out, err
+	}
+	defer s.release()
+	for i, h := range hashes {
+		k, err := sasl.MakeKeys(h, password, sasl.NewSalt(), Iterations)
+		if err != nil {
+			return out, err
+		}
+		out[i] = k
+	}
+	return out, nil
+}
+
+func (s *Store) acquire(ctx context.Context) error {
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Store) release() { <-s.slots }
+
+// Create makes an account. It fails with ErrExists; a password that SASLprep
+// refuses fails with sasl.ErrCredentials.
+func (s *Store) Create(ctx context.Context, j jid.JID, password string, admin bool) error {
+	if j.Local() == "" || !j.IsBare() {
+		return fmt.Errorf("create account %s: the address must be name@domain", j)
+	}
+	keys, err := s.keys(ctx, password)
+	if err != nil {
+		return err
+	}
+	err = s.db.Write(ctx, func(tx *storage.Tx) error {
+		var id int64
+		err := tx.QueryRow(`INSERT INTO account (jid, created, disabled, admin) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (jid) DO NOTHING RETURNING id`, j.String(), time.Now().UnixMilli(), false, admin).Scan(&id)
+		if errors.Is(err, storage.ErrNotFound) {
+			return ErrExists
+		}
+		if err != nil {
+			return err
+		}
+		return insertKeys(tx, id, keys)
+	})
+	if err != nil {
+		return fmt.Errorf("create account %s: %w", j, err)
+	}
+	s.announce(j)
+	return nil
+}
+
+func insertKeys(tx *storage.Tx, id int64, keys [len(hashes)]sasl.Keys) error {
+	for i, k := range keys {
+		_, err := tx.Exec(`INSERT INTO credential (account, hash, salt, iterations, stored_key, server_key)
+			VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (account, hash) DO UPDATE SET salt = excluded.salt, iterations = excluded.iterations,
+			stored_key = excluded.stored_key, server_key = excluded.server_key`,
+			id, hashes[i], k.Salt, k.Iterations, k.StoredKey, k.ServerKey)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetPassword changes the password of an account; ErrUnknown if there is none.
+func (s *Store) SetPassword(ctx context.Context, j jid.JID, password string) error {
+	keys, err := s.keys(ctx, password)
+	if err != nil {
+		return err
+	}
+	err = s.db.Write(ctx, func(tx *storage.Tx) error {
+		id, err := idOf(tx, j)
+		if err != nil {
+			return err
+		}
+		return insertKeys(tx, id, keys)
+	})
+	if err != nil {
+		return fmt.Errorf("set password of %s: %w", j, err)
+	}
+	s.announce(j)
+	return nil
+}
+
+func idOf(tx *storage.Tx, j jid.JID) (id int64, err error) {
+	err = tx.QueryRow(`SELECT id FROM account WHERE jid = $1`, j.String()).Scan(&id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return 0, ErrUnknown
+	}
+	return id, err
+}
+
+// SetDisabled locks an account out or lets it in again; what it has is kept.
+func (s *Store) SetDisabled(ctx context.Context, j jid.JID, disabled bool) error {
+	err := s.db.Write(ctx, func(tx *storage.Tx) error {
+		n, err := tx.Exec(`UPDATE account SET disabled = $2 WHERE jid = $1`, j.String(), disabled)
+		if err == nil && n == 0 {
+			err = ErrUnknown
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("disable account %s: %w", j, err)
+	}
+	s.announce(j)
+	return nil
+}
+
+// Delete deletes an account. One commit takes its address and its keys; what
+// else is kept of it is deleted in pieces, so that nobody waits for it.
+func (s *Store) Delete(ctx context.Context, j jid.JID) error {
+	var id int64
+	err := s.db.Write(ctx, func(tx *storage.Tx) (err error) {
+		if id, err = idOf(tx, j); err != nil {
+			return err
+		}
+		if _, err = tx.Exec(`UPDATE account SET jid = NULL, disabled = $2 WHERE id = $1`, id, true); err != nil {
+			return err
+		}
+		_, err = tx.Exec(`DELETE FROM credential WHERE account = $1`, id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("delete account %s: %w", j, err)
+	}
+	s.announce(j)
+	return s.purge(ctx, id)
+}
+
+// purge deletes what is left of a deleted account, then the account.
+func (s *Store) purge(ctx context.Context, id int64) error {
+	for _, p := range s.purges {
+		for n := int64(1); n > 0; {
+			err := s.db.Write(ctx, func(tx *storage.Tx) (err error) {
+				n, err = tx.Exec(string(p), id)
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("delete what account %d left: %w", id, err)
+			}
+		}
+	}
+	return s.db.Write(ctx, func(tx *storage.Tx) error {
+		_, err := tx.Exec(`DELETE FROM account WHERE id = $1 AND jid IS NULL`, id)
+		return err
+	})
+}
+
+// Resume goes on with deletions that a stop of the server interrupted.
+func (s *Store) Resume(ctx context.Context) error {
+	var ids []int64
+	err := s.db.Read(ctx, func(r *storage.Reader) error {
+		for row, err := range r.Query(`SELECT id FROM account WHERE jid IS NULL`) {
+			if err != nil {
+				return err
+			}
+			var id int64
+			if err := row.Scan(&id); err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+		return nil
+	})
+	for _, id := range ids {
+		if err == nil {
+			err = s.purge(ctx, id)
+		}
+	}
+	return err
+}
+
+// Info is what a list shows of an account.
+type Info struct {
+	JID      jid.JID   `json:"jid"`
+	Created  time.Time `json:"created"`
+	Disabled bool      `json:"disabled"`
+	Admin    bool      `json:"admin"`
+}
+
+// List returns all accounts in the order of their addresses.
+func (s *Store) List(ctx context.Context) ([]Info, error) {
+	var out []Info
+	err := s.db.Read(ctx, func(r *storage.Reader) error {
+		for row, err := range r.Query(`SELECT jid, created, disabled, admin FROM account WHERE jid IS NOT NULL ORDER BY jid`) {
+			if err != nil {
+				return err
+			}
+			var i Info
+			var ms int64
+			if err := row.Scan(&i.JID, &ms, &i.Disabled, &i.Admin); err != nil {
+				return err
+			}
+			i.Created = time.UnixMilli(ms).UTC()
+			out = append(out, i)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Count returns the number of accounts.
+func (s *Store) Count(ctx context.Context) (n int, err error) {
+	err = s.db.Read(ctx, func(r *storage.Reader) error {
+		return r.QueryRow(`SELECT count(*) FROM account WHERE jid IS NOT NULL`).Scan(&n)
+	})
+	return n, err
+}
+
+// Key returns the key of the account's actor.
+func Key(j jid.JID) cluster.Key { return cluster.Key(j.Bare().String()) }

@@ -1,0 +1,219 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"kith/server/cluster"
+	"kith/server/session"
+	"kith/server/storage"
+	"kith/xmpp/jid"
+	"kith/xmpp/stanza"
+)
+
+// Outlet is the way to a session, on whichever node its socket is.
+type Outlet interface {
+	cluster.Flusher
+	// Send queues a stanza; false means that the session has ended.
+	Send(session.Entry) bool
+	// Close ends the session's stream with an error.
+	Close(err error)
+}
+
+// Slot names a value of type T that a module keeps in an actor or a resource. It
+// is compared by identity.
+type Slot[T any] struct{ name *string }
+
+// NewSlot returns a slot; the name is for people who debug.
+func NewSlot[T any](name string) Slot[T] { return Slot[T]{&name} }
+
+type values []struct {
+	key *string
+	v   any
+}
+
+func (vs values) get(key *string) any {
+	for i := range vs {
+		if vs[i].key == key {
+			return vs[i].v
+		}
+	}
+	return nil
+}
+
+func (vs *values) set(key *string, v any) {
+	for i := range *vs {
+		if (*vs)[i].key == key {
+			(*vs)[i].v = v
+			return
+		}
+	}
+	*vs = append(*vs, struct {
+		key *string
+		v   any
+	}{key, v})
+}
+
+// Resource is a session as the owner of its account sees it.
+type Resource struct {
+	ID       session.ID
+	JID      jid.JID
+	Out      Outlet
+	Remote   string         // address of the client, for lists
+	Presence *stanza.Stanza // the last broadcast, if available; nil: connected only
+	Priority int8
+	vals     values
+}
+
+// Available reports whether the resource has sent available presence.
+func (r *Resource) Available() bool { return r.Presence != nil }
+
+// Get returns the resource's value of a slot, the zero value if none was set.
+func (s Slot[T]) Get(r *Resource) T {
+	v, _ := r.vals.get(s.name).(T)
+	return v
+}
+
+// Set sets the resource's value of a slot.
+func (s Slot[T]) Set(r *Resource, v T) { r.vals.set(s.name, v) }
+
+// Durable returns the account's value of a slot, which a Part loaded; it is
+// forgotten with what is durable when a commit fails.
+func (s Slot[T]) Durable(a *Actor) T {
+	v, _ := a.state.vals.get(s.name).(T)
+	return v
+}
+
+// SetDurable sets the account's value of a slot. The step that does so writes
+// the rows that say the same.
+func (s Slot[T]) SetDurable(a *Actor, v T) { a.state.vals.set(s.name, v) }
+
+// Load sets the value of a slot while a Part loads it.
+func (s Slot[T]) Load(st *State, v T) { st.vals.set(s.name, v) }
+
+// State is what the store says of an account.
+type State struct {
+	ID       int64 // 0: there is no such account
+	Disabled bool
+	Admin    bool
+	vals     values
+}
+
+// Part reads what an engine keeps of an account. It is called only for accounts
+// that exist.
+type Part func(r *storage.Reader, st *State) error
+
+// Load reads the state of an account, all of it from one snapshot.
+func (s *Store) Load(ctx context.Context, j jid.JID, parts []Part) (*State, error) {
+	st := new(State)
+	err := s.db.Read(ctx, func(r *storage.Reader) error {
+		*st = State{}
+		err := r.QueryRow(`SELECT id, disabled, admin FROM account WHERE jid = $1`, j.String()).
+			Scan(&st.ID, &st.Disabled, &st.Admin)
+		if errors.Is(err, storage.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, p := range parts {
+			if err := p(r, st); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load account %s: %w", j, err)
+	}
+	return st, nil
+}
+
+// Actor is an account while anybody deals with it: what its devices share. It
+// belongs to its lane.
+type Actor struct {
+	JID       jid.JID
+	resources []*Resource
+	state     *State
+}
+
+// NewActor makes an actor of what was loaded. The sessions of prev stay, if it
+// is not nil.
+func NewActor(j jid.JID, st *State, prev *Actor) *Actor {
+	a := &Actor{JID: j, state: st}
+	if prev != nil {
+		a.resources = prev.resources
+	}
+	return a
+}
+
+// ID is the account's number, which is never another's; 0 if it does not exist.
+func (a *Actor) ID() int64 { return a.state.ID }
+
+// Exists reports whether there is such an account; it may be locked.
+func (a *Actor) Exists() bool { return a.state.ID != 0 }
+
+// Disabled reports whether the account is locked out.
+func (a *Actor) Disabled() bool { return a.state.Disabled }
+
+// Admin reports whether the account may administer the server.
+func (a *Actor) Admin() bool { return a.state.Admin }
+
+// Busy implements cluster.Actor: an account with a session stays in memory.
+func (a *Actor) Busy() bool { return len(a.resources) > 0 }
+
+// Size implements cluster.Actor.
+func (a *Actor) Size() int { return 400 + len(a.JID.String()) + 64*len(a.state.vals) }
+
+// Add attaches a resource.
+func (a *Actor) Add(r *Resource) { a.resources = append(a.resources, r) }
+
+// Remove detaches a resource and returns it; nil if there is none of that id.
+func (a *Actor) Remove(id session.ID) *Resource {
+	for i, r := range a.resources {
+		if r.ID == id {
+			// A new slice: who goes over the old one is not disturbed.
+			a.resources = slices.Concat(a.resources[:i], a.resources[i+1:])
+			return r
+		}
+	}
+	return nil
+}
+
+// Resources returns the account's sessions in the order of their log-in. The
+// slice must not be changed.
+func (a *Actor) Resources() []*Resource { return a.resources }
+
+// Resource returns the session of that id, nil if there is none.
+func (a *Actor) Resource(id session.ID) *Resource {
+	for _, r := range a.resources {
+		if r.ID == id {
+			return r
+		}
+	}
+	return nil
+}
+
+// Named returns the session bound to a resource, nil if there is none.
+func (a *Actor) Named(resource string) *Resource {
+	for _, r := range a.resources {
+		if r.JID.Resource() == resource {
+			return r
+		}
+	}
+	return nil
+}
+
+// Available goes over the sessions that have sent available presence.
+func (a *Actor) Available() iter.Seq[*Resource] {
+	return func(yield func(*Resource) bool) {
+		for _, r := range a.resources {
+			if r.Available() && !yield(r) {
+				return
+			}
+		}
+	}
+}

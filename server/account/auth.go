@@ -1,0 +1,60 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"kith/server/storage"
+	"kith/xmpp/jid"
+	"kith/xmpp/sasl"
+)
+
+// Backend answers the SASL mechanisms for the accounts of one host.
+func (s *Store) Backend(host jid.JID) sasl.Backend { return backend{s, host.Domain()} }
+
+type backend struct {
+	s      *Store
+	domain string
+}
+
+// SCRAM returns the keys of an account. Who does not exist, or is locked out,
+// has keys too, made up: nobody can tell by asking.
+func (b backend) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, error) {
+	j, err := jid.New(username, b.domain, "")
+	if err != nil {
+		return sasl.FakeKeys(b.s.secret, username+"@"+b.domain, hash, Iterations), nil
+	}
+	// By the address in its one form, for an account too has one salt, however
+	// its name is spelt.
+	fake := sasl.FakeKeys(b.s.secret, j.String(), hash, Iterations)
+	var k sasl.Keys
+	err = b.s.db.Read(ctx, func(r *storage.Reader) error {
+		return r.QueryRow(`SELECT c.salt, c.iterations, c.stored_key, c.server_key FROM credential c
+			JOIN account a ON a.id = c.account WHERE a.jid = $1 AND c.hash = $2 AND NOT a.disabled`,
+			j.String(), hash).Scan(&k.Salt, &k.Iterations, &k.StoredKey, &k.ServerKey)
+	})
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return fake, nil
+	case err != nil:
+		return sasl.Keys{}, fmt.Errorf("read keys of %s: %w", j, err)
+	}
+	return k, nil
+}
+
+// Plain checks a password, when it is its turn.
+func (b backend) Plain(ctx context.Context, username, password string) error {
+	k, err := b.SCRAM(ctx, username, sasl.SHA256)
+	if err != nil {
+		return err
+	}
+	if err := b.s.acquire(ctx); err != nil {
+		return err
+	}
+	defer b.s.release()
+	if !k.Check(sasl.SHA256, password) {
+		return &sasl.Failure{Condition: sasl.NotAuthorized}
+	}
+	return nil
+}

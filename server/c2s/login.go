@@ -1,0 +1,206 @@
+package c2s
+
+import (
+	"context"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"kith/server/account"
+	"kith/server/module"
+	"kith/server/session"
+	"kith/xmpp/jid"
+	"kith/xmpp/negotiate"
+	"kith/xmpp/sasl"
+	"kith/xmpp/stanza"
+	"kith/xmpp/stream"
+	"kith/xmpp/xmltree"
+)
+
+// login negotiates the stream up to a bound session.
+func (c *client) login(direct bool) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.server.log.Error("panic in a log-in", "stream", c.id, "panic", v, "stack", string(debug.Stack()))
+			err = stream.ErrInternalServerError
+			c.conn.Close(err)
+		}
+		if err != nil && c.session != nil { // bound, and lost before its reader began
+			c.server.router.Ended(c.session)
+			c.session = nil
+		}
+	}()
+	l := &c.server.config.Limits
+	ctx, cancel := context.WithTimeout(context.Background(), l.Login)
+	defer cancel()
+	if direct {
+		if err := c.handshake(ctx); err != nil {
+			c.conn.Close(err)
+			return err
+		}
+	}
+	st, err := negotiate.Serve(ctx, c.conn, negotiate.ServerOptions{
+		Steps:       c.steps,
+		Default:     c.server.config.Hosts[0],
+		TLSRequired: !c.server.config.Local,
+		Limits:      c.limits(),
+	})
+	c.id = st.ID
+	if err != nil {
+		return err
+	}
+	c.conn.SetLimits(c.limits())
+	if l.StanzaRate > 0 {
+		c.stanzas = rate.NewLimiter(rate.Limit(l.StanzaRate), l.StanzaBurst)
+	}
+	if l.ByteRate > 0 {
+		c.bytes = rate.NewLimiter(rate.Limit(l.ByteRate), int(l.ByteBurst))
+	}
+	c.session.Start()
+	return nil
+}
+
+// limits of what a client may send once it has logged in.
+func (c *client) limits() xmltree.Limits {
+	l := &c.server.config.Limits
+	return xmltree.Limits{Bytes: int(l.Stanza), Depth: l.Depth, Elements: l.Elements, Attrs: l.Attributes, Namespaces: l.Namespaces}
+}
+
+// handshake begins TLS on a connection to the direct port. Only so many are
+// under way at once; the time of the others runs.
+func (c *client) handshake(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.server.config.Limits.Handshake)
+	defer cancel()
+	release, err := c.server.admitHandshake(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return c.conn.StartTLS(ctx, c.server.tls)
+}
+
+func (s *Server) admitHandshake(ctx context.Context) (release func(), err error) {
+	select {
+	case s.handshakes <- struct{}{}:
+		return func() { <-s.handshakes }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// steps are the features of a host in the order in which they are offered.
+func (c *client) steps(host jid.JID) []negotiate.Step {
+	s := c.server
+	h := s.router.Host(host.Domain())
+	if h == nil {
+		return nil
+	}
+	return []negotiate.Step{
+		negotiate.StartTLS{Config: s.tls, Timeout: s.config.Limits.Handshake, Admit: s.admitHandshake},
+		negotiate.SASL{Backend: guard{s.accounts.Backend(host), c, host}, Refused: c.refused},
+		negotiate.Register{Answer: c.early(h)},
+		negotiate.Limits{
+			Before: negotiate.MaxLimits{Bytes: int(s.config.Limits.StanzaBeforeLogin)},
+			After:  negotiate.MaxLimits{Bytes: int(s.config.Limits.Stanza), Idle: s.config.Limits.PingAfter},
+		},
+		negotiate.SM{},
+		negotiate.Session{},
+		negotiate.Bind{Binder: c},
+	}
+}
+
+// Bind implements negotiate.Binder: the owner of the account learns of the
+// session.
+func (c *client) Bind(ctx context.Context, user jid.JID, resource string) (jid.JID, error) {
+	c.server.byName.Succeeded(user.String())
+	full, err := user.WithResource(resource)
+	if err != nil {
+		return jid.JID{}, stanza.ErrBadRequest
+	}
+	full = full.Clone()
+	l := &c.server.config.Limits
+	in := session.NewInbound(l.Credit, int(l.CreditBytes), c.counting.advanced)
+	s := session.New(session.NewID(), full, c.conn, in, session.Limits{
+		QueueBytes: int(l.SessionQueue), UnackedBytes: int(l.Unacked), Unacked: l.UnackedStanzas,
+	})
+	s.Remote = c.conn.RemoteAddr().String()
+	if err := c.server.router.Bind(ctx, s, l.Sessions); err != nil {
+		return jid.JID{}, err
+	}
+	c.session, c.key = s, account.Key(full)
+	return full, nil
+}
+
+// early answers what a client may ask before it has logged in.
+func (c *client) early(h *module.Host) func(context.Context, *negotiate.State, *stanza.Stanza) (xmltree.Appender, error) {
+	if len(h.Earlies()) == 0 {
+		return nil
+	}
+	return func(ctx context.Context, _ *negotiate.State, iq *stanza.Stanza) (xmltree.Appender, error) {
+		for _, e := range h.Earlies() {
+			if iq.Payload().Is(e.Name) {
+				return e.Answer(ctx, c.source, iq.Type, iq.Payload())
+			}
+		}
+		return nil, stanza.ErrNotAllowed
+	}
+}
+
+// refused counts a failed attempt to log in.
+func (c *client) refused(_ context.Context, st *negotiate.State, f *sasl.Failure) {
+	s := c.server
+	if f.Condition != sasl.NotAuthorized {
+		return
+	}
+	s.failedLogins.Add(1)
+	now := time.Now()
+	if c.tried != "" {
+		s.byName.Failed(c.tried, now)
+	}
+	s.bySource.Failed(c.source, now)
+	s.log.Info("log-in refused", "stream", st.ID, "remote", c.conn.RemoteAddr().String(), "account", c.tried)
+}
+
+// guard makes those wait who fail to log in too often.
+type guard struct {
+	sasl.Backend
+	c    *client
+	host jid.JID
+}
+
+// SCRAM implements sasl.Backend.
+func (g guard) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, error) {
+	if err := g.pause(ctx, username); err != nil {
+		return sasl.Keys{}, err
+	}
+	return g.Backend.SCRAM(ctx, username, hash)
+}
+
+// Plain implements sasl.Backend.
+func (g guard) Plain(ctx context.Context, username, password string) error {
+	if err := g.pause(ctx, username); err != nil {
+		return err
+	}
+	return g.Backend.Plain(ctx, username, password)
+}
+
+// pause waits for as long as the account or the address has to. Both wait alike
+// whether the account exists or not.
+func (g guard) pause(ctx context.Context, username string) error {
+	s, now := g.c.server, time.Now()
+	g.c.tried = username + "@" + g.host.Domain()
+	wait := max(s.byName.Wait(g.c.tried, now), s.bySource.Wait(g.c.source, now))
+	if wait == 0 {
+		return nil
+	}
+	if deadline, ok := ctx.Deadline(); ok && now.Add(wait).After(deadline) {
+		return &sasl.Failure{Condition: sasl.TemporaryAuthFailure, Text: "too many failed log-ins; try again later"}
+	}
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

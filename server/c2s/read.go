@@ -1,0 +1,238 @@
+package c2s
+
+import (
+	"errors"
+	"io"
+	"net"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"kith/server/cluster"
+	"kith/server/session"
+	"kith/xmpp/negotiate"
+	"kith/xmpp/ns"
+	"kith/xmpp/stanza"
+	"kith/xmpp/stream"
+	"kith/xmpp/xmltree"
+)
+
+// batch is how many stanzas are handed over at the most, so that a client that
+// never pauses does not keep what it has sent from being handled.
+const batch = 64
+
+// client is one client's stream.
+type client struct {
+	server   *Server
+	conn     *stream.TCP
+	source   string // by which its address is counted
+	session  *session.Session
+	asker    cluster.Asker
+	id       string // of the stream, for the log
+	counting counting
+
+	// The reader's.
+	key     cluster.Key
+	items   []cluster.Item
+	stanzas *rate.Limiter // nil: no limit
+	bytes   *rate.Limiter
+	pinged  bool
+	worked  bool          // since the reader began
+	idle    time.Duration // the deadline that is set, and when it was
+	since   time.Time
+
+	tried string // the account that the client last tried to log in to
+}
+
+// read handles what the client sends until the stream ends. nil means that the
+// client closed it.
+func (c *client) read() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.server.log.Error("panic in a stream's reader", "stream", c.id, "panic", v, "stack", string(debug.Stack()))
+			err = stream.ErrInternalServerError
+		}
+	}()
+	for {
+		if len(c.items) >= batch || !c.conn.Ready() {
+			c.submit()
+			if err := c.wait(); err != nil {
+				return err
+			}
+		}
+		el, err := c.conn.ReadElement()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case isTimeout(err) && c.worked:
+			return errRest
+		case isTimeout(err):
+			if err := c.ping(); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return err
+		}
+		c.pinged, c.worked = false, true
+		if err := c.element(el); err != nil {
+			return err
+		}
+	}
+}
+
+// restAfter is how long a client is silent before its reader begins anew on a
+// small stack.
+const restAfter = 2 * time.Second
+
+// errRest says that the reader may be replaced by a fresh one.
+var errRest = errors.New("nothing to read for a while")
+
+// wait makes the reader wait until it has credit, and sets the time after which
+// the client's silence is looked into.
+func (c *client) wait() error {
+	in := c.session.In
+	if in.Full() {
+		in.Wait()
+	}
+	now := time.Now()
+	idle := c.server.config.Limits.PingAfter
+	switch {
+	case c.pinged:
+		idle = c.server.config.Limits.PingWait
+	case c.worked:
+		idle = restAfter
+	}
+	if idle == c.idle && now.Sub(c.since) < idle/8 {
+		return nil // a deadline costs a timer: near enough is good enough
+	}
+	c.idle, c.since = idle, now
+	return c.conn.SetReadDeadline(now.Add(idle))
+}
+
+// submit hands what has been read to the owner of the account.
+func (c *client) submit() {
+	if len(c.items) == 0 {
+		return
+	}
+	c.server.cluster.Send(c.key, c.items...)
+	clear(c.items)
+	c.items = c.items[:0]
+	if cap(c.items) > 8 { // most clients send one at a time
+		c.items = nil
+	}
+}
+
+// element handles one first-level element.
+func (c *client) element(el xmltree.Element) error {
+	if el.Name().Space == ns.Acks {
+		return c.acks(el)
+	}
+	if err := c.slow(el); err != nil {
+		return err
+	}
+	l, err := c.server.router.Leaving(c.session, &c.asker, el, time.Now())
+	if err != nil {
+		return err
+	}
+	c.items = append(c.items, l)
+	return nil
+}
+
+// slow makes the reader wait while the client is faster than it may be.
+func (c *client) slow(el xmltree.Element) error {
+	now := time.Now()
+	var wait time.Duration
+	if c.stanzas != nil {
+		wait = c.stanzas.ReserveN(now, 1).DelayFrom(now)
+	}
+	if c.bytes != nil {
+		r := c.bytes.ReserveN(now, min(el.Len(), c.bytes.Burst()))
+		wait = max(wait, r.DelayFrom(now))
+	}
+	if wait > 0 {
+		c.submit()
+		time.Sleep(wait)
+	}
+	return nil
+}
+
+// acks handles the elements of stream management (XEP-0198).
+func (c *client) acks(el xmltree.Element) error {
+	s := c.session
+	switch el.Name() {
+	case negotiate.NameRequest:
+		c.submit()
+		c.counting.asked()
+	case negotiate.NameAck:
+		h, err := negotiate.ParseAck(el)
+		if err != nil {
+			return err
+		}
+		_, err = s.Acked(h)
+		return err
+	case negotiate.NameEnable:
+		if s.AcksEnabled() { // XEP-0198 §3: once is enough
+			c.put(negotiate.Failed{Condition: "unexpected-request"})
+			return nil
+		}
+		c.submit()
+		c.counting.start(s)
+		s.EnableAcks(xmltree.Marshal(negotiate.Enabled{}, ns.Client))
+		s.Flush(true)
+	case negotiate.NameResume:
+		c.put(negotiate.Failed{Condition: "item-not-found"})
+	default:
+		return stream.ErrUnsupportedStanzaType
+	}
+	return nil
+}
+
+// put sends an element that is no stanza.
+func (c *client) put(a xmltree.Appender) {
+	c.session.Send(session.Entry{Tail: xmltree.Marshal(a, ns.Client)})
+	c.session.Flush(true)
+}
+
+type markup func(w *xmltree.Writer)
+
+// AppendXML implements xmltree.Appender.
+func (m markup) AppendXML(w *xmltree.Writer) { m(w) }
+
+// ping asks a silent client for a sign of life; one that was asked is dead.
+func (c *client) ping() error {
+	if c.pinged {
+		return stream.ErrConnectionTimeout
+	}
+	c.pinged = true
+	if c.session.AcksEnabled() {
+		c.put(negotiate.Request{})
+		return nil
+	}
+	// XEP-0199 §4.1: any answer will do, an error too.
+	ping := stanza.New(stanza.IQ, stanza.Get, c.session.JID.Host(), c.session.JID,
+		markup(func(w *xmltree.Writer) { w.Element(xmltree.Name{Space: ns.Ping, Local: "ping"}, "") }))
+	ping.ID = stream.NewID()
+	c.session.Send(session.Entry{Kind: ping.Kind, To: ping.To.String(), Tail: ping.Tail()})
+	c.session.Flush(false)
+	return nil
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// report logs the end of a stream.
+func (s *Server) report(c *client, err error) {
+	attrs := []any{"stream", c.id, "remote", c.conn.RemoteAddr().String()}
+	if c.session != nil {
+		attrs = append(attrs, "jid", c.session.JID.String())
+	}
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, stream.ErrClosed) {
+		s.broken.Add(1)
+		attrs = append(attrs, "error", err)
+	}
+	s.log.Info("stream ended", attrs...)
+}

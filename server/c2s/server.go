@@ -1,0 +1,236 @@
+// Package c2s serves the streams of clients: from the accepted connection by way
+// of log-in to the session and its end.
+//
+// One goroutine reads a stream. The log-in runs on a goroutine of its own, whose
+// grown stack dies with it; the session is read by a fresh one. The reader hands
+// over what it has read when it is about to wait, and waits when its credit is
+// used up. Errors are logged here and nowhere below.
+package c2s
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kith/server/account"
+	"kith/server/cluster"
+	"kith/server/config"
+	"kith/server/limit"
+	"kith/server/route"
+	"kith/xmpp/stream"
+	"kith/xmpp/xmltree"
+)
+
+// Server serves clients.
+type Server struct {
+	config   *config.Config
+	accounts *account.Store
+	router   *route.Router
+	cluster  *cluster.Local
+	tls      *tls.Config
+	log      *slog.Logger
+
+	waiting    *limit.Slots   // connections before log-in
+	handshakes chan struct{}  // TLS handshakes under way
+	byName     *limit.Backoff // failed log-ins of an account
+	bySource   *limit.Backoff // and of an address
+
+	mu      sync.Mutex // guards what follows
+	streams map[*stream.TCP]struct{}
+	closing bool
+	wg      sync.WaitGroup
+
+	accepted, refused, loggedIn, failedLogins, broken atomic.Int64
+	quiet                                             quiet
+}
+
+// New returns a server that speaks TLS by conf.
+func New(c *config.Config, accounts *account.Store, r *route.Router, cl *cluster.Local, conf *tls.Config, log *slog.Logger) *Server {
+	l := c.Limits
+	return &Server{
+		config: c, accounts: accounts, router: r, cluster: cl, log: log,
+		tls:        stream.ServerTLS(conf),
+		waiting:    limit.NewSlots(l.BeforeLogin, l.BeforeLoginPerIP),
+		handshakes: make(chan struct{}, l.Handshakes),
+		byName:     limit.NewBackoff(l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax),
+		bySource:   limit.NewBackoff(4*l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax),
+		streams:    make(map[*stream.TCP]struct{}),
+	}
+}
+
+// Serve accepts connections until the listener is closed; direct says that TLS
+// begins at once (XEP-0368).
+func (s *Server) Serve(l net.Listener, direct bool) error {
+	for {
+		c, err := l.Accept()
+		var ne net.Error
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case errors.As(err, &ne): // out of descriptors: others will end
+			s.log.Warn("connection not accepted", "listener", l.Addr(), "error", err)
+			time.Sleep(50 * time.Millisecond)
+			continue
+		case err != nil:
+			return fmt.Errorf("accept on %s: %w", l.Addr(), err)
+		}
+		s.Take(c, direct)
+	}
+}
+
+// Take serves one connection, on goroutines of its own.
+func (s *Server) Take(c net.Conn, direct bool) {
+	s.accepted.Add(1)
+	source := limit.Source(c.RemoteAddr())
+	if !s.waiting.Take(source) {
+		s.refused.Add(1)
+		c.Close()
+		return
+	}
+	l := s.config.Limits
+	conn := stream.NewTCP(c, stream.Options{Server: true, Limits: xmltree.Limits{
+		Bytes: int(l.StanzaBeforeLogin), Depth: l.DepthBeforeLogin, Elements: l.Elements, Attrs: l.Attributes, Namespaces: l.Namespaces,
+	}})
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		s.waiting.Free(source)
+		c.Close()
+		return
+	}
+	s.streams[conn] = struct{}{}
+	s.wg.Add(1)
+	s.mu.Unlock()
+	go s.login(&client{server: s, conn: conn, source: source}, direct)
+}
+
+// login brings a stream to a session and starts its reader.
+func (s *Server) login(c *client, direct bool) {
+	err := c.login(direct)
+	s.waiting.Free(c.source)
+	if err != nil {
+		s.ended(c, err)
+		return
+	}
+	s.loggedIn.Add(1)
+	s.quiet.changed()
+	go s.serve(c)
+}
+
+// serve reads a session's stream to its end. A reader that has nothing to do is
+// replaced by a fresh one: its stack has grown with what it handled, and a stack
+// shrinks only when most of it is unused.
+func (s *Server) serve(c *client) {
+	err := c.read()
+	if errors.Is(err, errRest) {
+		c.worked = false
+		go s.serve(c)
+		return
+	}
+	c.conn.Close(err)
+	c.submit()
+	c.counting.stop()
+	s.router.Ended(c.session)
+	s.quiet.changed()
+	s.ended(c, err)
+}
+
+func (s *Server) ended(c *client, err error) {
+	s.mu.Lock()
+	delete(s.streams, c.conn)
+	s.mu.Unlock()
+	s.report(c, err)
+	s.wg.Done()
+}
+
+// Close ends all streams with system-shutdown (RFC 6120 §4.9.3.20) and waits
+// until their sessions have been handed back.
+func (s *Server) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closing = true
+	conns := make([]*stream.TCP, 0, len(s.streams))
+	for c := range s.streams {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+	// Closing waits for the peer for up to a second: all at the same time, but
+	// not with thousands of stacks.
+	slots := make(chan struct{}, 256)
+	for _, c := range conns {
+		slots <- struct{}{}
+		go func() {
+			c.Close(stream.ErrSystemShutdown)
+			<-slots
+		}()
+	}
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	s.quiet.stop()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("close client streams: %w", ctx.Err())
+	}
+}
+
+// Stats are figures since the start, and the streams of now.
+type Stats struct {
+	Streams      int   // open now
+	Waiting      int   // of these, before log-in
+	Accepted     int64 // connections
+	Refused      int64 // connections beyond the limits
+	LoggedIn     int64
+	FailedLogins int64
+	Broken       int64 // streams that ended with an error of the peer's making
+}
+
+// Stats returns the figures.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	n := len(s.streams)
+	s.mu.Unlock()
+	return Stats{n, s.waiting.Taken(), s.accepted.Load(), s.refused.Load(), s.loggedIn.Load(), s.failedLogins.Load(), s.broken.Load()}
+}
+
+// quiet gives memory back to the system once the number of sessions has settled:
+// a wave of log-ins leaves a lot of garbage that nobody would use for long.
+type quiet struct {
+	mu    sync.Mutex // guards timer, off
+	timer *time.Timer
+	off   bool
+}
+
+// quietAfter is longer than restAfter: stacks that readers leave behind go back too.
+const quietAfter = 4 * time.Second
+
+func (q *quiet) changed() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.off:
+	case q.timer == nil:
+		q.timer = time.AfterFunc(quietAfter, debug.FreeOSMemory)
+	default:
+		q.timer.Reset(quietAfter)
+	}
+}
+
+func (q *quiet) stop() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.off = true
+	if q.timer != nil {
+		q.timer.Stop()
+	}
+}

@@ -1,0 +1,64 @@
+package module
+
+import (
+	"slices"
+
+	"kith/server/account"
+	"kith/xmpp/jid"
+	"kith/xmpp/xmltree"
+)
+
+// Disco is what the host and its accounts say of themselves (XEP-0030).
+type Disco struct {
+	Features        []string // of the host
+	AccountFeatures []string // of each account's bare JID
+	Items           []DiscoItem
+	Forms           []xmltree.Appender // XEP-0128, of the host
+}
+
+// DiscoItem is something that belongs to the host.
+type DiscoItem struct {
+	JID  jid.JID
+	Name string
+}
+
+// DiscoFeature announces a feature of the host.
+func (h *Host) DiscoFeature(names ...string) {
+	h.disco.Features = append(h.disco.Features, names...)
+}
+
+// AccountFeature announces a feature of each account.
+func (h *Host) AccountFeature(names ...string) {
+	h.disco.AccountFeatures = append(h.disco.AccountFeatures, names...)
+}
+
+// DiscoItem announces something that belongs to the host.
+func (h *Host) DiscoItem(i DiscoItem) { h.disco.Items = append(h.disco.Items, i) }
+
+// DiscoForm adds a form to what the host says of itself (XEP-0128).
+func (h *Host) DiscoForm(f xmltree.Appender) { h.disco.Forms = append(h.disco.Forms, f) }
+
+// Disco returns what was announced, features sorted and once each.
+func (h *Host) Disco() Disco {
+	d := h.disco
+	d.Features = sorted(d.Features)
+	d.AccountFeatures = sorted(d.AccountFeatures)
+	return d
+}
+
+func sorted(s []string) []string {
+	s = slices.Clone(s)
+	slices.Sort(s)
+	return slices.Compact(s)
+}
+
+// Specs returns what the host's modules implement.
+func (h *Host) Specs() []Spec { return h.specs }
+
+// Facts tell what happened. Who listens cannot object.
+type Facts struct {
+	// Bound: a session has logged in; it is not available yet.
+	Bound []func(t *Transit, r *account.Resource)
+	// Unbound: a session has ended. Its unavailable presence was broadcast.
+	Unbound []func(t *Transit, r *account.Resource)
+}

@@ -1,0 +1,95 @@
+// Package disco implements XEP-0030: Service Discovery, for the host and for the
+// accounts, and XEP-0128: Service Discovery Extensions.
+//
+// What there is to tell is known when it is asked for, since modules behind this
+// one attach later. An account tells nobody but itself.
+package disco
+
+import (
+	"context"
+
+	"kith/server/module"
+	"kith/xmpp/ns"
+	"kith/xmpp/stanza"
+	xdisco "kith/xmpp/xep/disco"
+	"kith/xmpp/xmltree"
+)
+
+// Module is the module.
+var Module = module.Define("disco", attach,
+	module.XEP(30, "2.5.0").Partly("an account answers its owner only"),
+	module.XEP(128, "1.0.1"))
+
+func attach(h *module.Host, _ struct{}) error {
+	h.DiscoFeature(ns.DiscoInfo, ns.DiscoItems)
+	h.AccountFeature(ns.DiscoInfo, ns.DiscoItems)
+	h.IQ(stanza.Get, xdisco.NameInfo, module.ToServer, hostInfo)
+	h.IQ(stanza.Get, xdisco.NameItems, module.ToServer, hostItems)
+	h.IQ(stanza.Get, xdisco.NameInfo, module.ToAccount, accountInfo)
+	h.IQ(stanza.Get, xdisco.NameItems, module.ToAccount, accountItems)
+	return nil
+}
+
+func hostInfo(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
+	if err := noNode(t); err != nil {
+		return nil, err
+	}
+	d := t.Host.Disco()
+	return &xdisco.Info{
+		Identities: []xdisco.Identity{{Category: "server", Type: "im", Name: "Kith"}},
+		Features:   d.Features,
+		Forms:      d.Forms,
+	}, nil
+}
+
+func hostItems(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
+	if err := noNode(t); err != nil {
+		return nil, err
+	}
+	items := new(xdisco.Items) // if there are none, it is empty (XEP-0030 §4.1)
+	for _, it := range t.Host.Disco().Items {
+		items.Items = append(items.Items, xdisco.Item{JID: it.JID, Name: it.Name})
+	}
+	return items, nil
+}
+
+func accountInfo(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
+	if err := ownNoNode(t); err != nil {
+		return nil, err
+	}
+	return &xdisco.Info{
+		Identities: []xdisco.Identity{{Category: "account", Type: "registered"}},
+		Features:   t.Host.Disco().AccountFeatures,
+	}, nil
+}
+
+// accountItems are the account's available resources (XEP-0030 §4.1).
+func accountItems(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
+	if err := ownNoNode(t); err != nil {
+		return nil, err
+	}
+	items := new(xdisco.Items)
+	for r := range t.Account.Available() {
+		items.Items = append(items.Items, xdisco.Item{JID: r.JID})
+	}
+	return items, nil
+}
+
+// noNode refuses nodes: there is none yet.
+func noNode(t *module.Transit) error {
+	if t.Payload().Attr("node") != "" {
+		return stanza.ErrItemNotFound
+	}
+	return nil
+}
+
+// ownNoNode refuses strangers in the words that an account gets that does not
+// exist, whatever they ask for (XEP-0030 §9). The text wants an empty list of
+// items for both; RFC 6121 §8.5.1 wants the error, and what matters is that the
+// two cannot be told apart.
+func ownNoNode(t *module.Transit) error {
+	if !t.Own() {
+		return stanza.ErrServiceUnavailable
+	}
+	return noNode(t)
+}

@@ -1,0 +1,114 @@
+// Package module is the contract between a server and its modules: what a
+// virtual host consists of, in which order steps act on a stanza, who answers an
+// iq, and what can be learnt.
+//
+// A module registers in attach and nowhere else; once all modules are attached a
+// Host does not change. A reload builds a new one and swaps the pointer, so a
+// module keeps its configuration only: state lives in actors, in engines or in
+// the store.
+package module
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"kith/server/account"
+	"kith/server/config"
+	"kith/server/storage"
+	"kith/xmpp/jid"
+	"kith/xmpp/stanza"
+)
+
+// Host is one virtual host.
+type Host struct {
+	Domain   jid.JID
+	Stages   Stages
+	Facts    Facts
+	DB       *storage.DB
+	Accounts *account.Store
+	Router   Router
+	Config   *config.Config
+	Version  string // of the program
+	Log      *slog.Logger
+
+	iqs      map[iqKey]answerer
+	disco    Disco
+	services map[jid.JID]Service
+	early    []Early
+	specs    []Spec
+}
+
+// Router takes stanzas that the server makes, after the batch under way is
+// committed.
+type Router interface {
+	Route(t *Transit, st *stanza.Stanza)
+}
+
+// Service takes all stanzas of a domain of its own.
+type Service interface {
+	Take(ctx context.Context, t *Transit) error
+}
+
+// Service gives a domain below the host's to s.
+func (h *Host) Service(domain jid.JID, s Service) {
+	if h.services == nil {
+		h.services = make(map[jid.JID]Service)
+	}
+	if _, taken := h.services[domain]; taken {
+		panic(fmt.Sprintf("module: two services for %s", domain))
+	}
+	h.services[domain] = s
+}
+
+// Spec is a specification that a module implements.
+type Spec struct {
+	Number  int // of the XEP; 0 for an RFC
+	RFC     int
+	Version string
+	Note    string // what part of it, if not all
+}
+
+// XEP names an extension and the version of its text that the code follows.
+func XEP(number int, version string) Spec { return Spec{Number: number, Version: version} }
+
+// RFC names an RFC.
+func RFC(number int, note string) Spec { return Spec{RFC: number, Note: note} }
+
+// Partly says what part of the specification is implemented.
+func (s Spec) Partly(note string) Spec {
+	s.Note = note
+	return s
+}
+
+// Definition is a module.
+type Definition struct {
+	Name   string
+	Specs  []Spec
+	attach func(*Host) error
+}
+
+// Define makes a module of its attach function. C is the type of its table
+// [modules.NAME] in the configuration, whose zero value or DefaultConfig holds
+// where the table says nothing.
+func Define[C any](name string, attach func(*Host, C) error, specs ...Spec) Definition {
+	return Definition{Name: name, Specs: specs, attach: func(h *Host) error {
+		var c C
+		if d, ok := any(&c).(interface{ Default() }); ok {
+			d.Default()
+		}
+		if err := h.Config.Module(name, &c); err != nil {
+			return err
+		}
+		return attach(h, c)
+	}}
+}
+
+// Attach has a module register with a host.
+func (d Definition) Attach(h *Host) error {
+	if err := d.attach(h); err != nil {
+		return fmt.Errorf("module %s: %w", d.Name, err)
+	}
+	h.specs = append(h.specs, d.Specs...)
+	return nil
+}

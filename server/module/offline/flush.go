@@ -1,0 +1,226 @@
+package offline
+
+import (
+	"context"
+	"time"
+
+	"kith/server/account"
+	"kith/server/archive"
+	"kith/server/cluster"
+	"kith/server/session"
+	"kith/xmpp/jid"
+	"kith/xmpp/stanza"
+)
+
+const (
+	// most is how many messages a session gets when it becomes fit. What is left
+	// waits for the next time.
+	most = 1000
+	// How long to wait before looking again whether a client has taken a page:
+	// at first, and at last.
+	firstPause, lastPause = 100 * time.Millisecond, 10 * time.Second
+)
+
+// flushing is the flush that a resource is getting. A flush that it does not
+// hold any more has been overtaken, and does nothing.
+var flushing = account.NewSlot[*flush]("offline messages under way")
+
+// flush hands offline messages over to one session. It is used in the lane, and
+// by one reader at a time.
+type flush struct {
+	*offline
+	key   cluster.Key
+	owner jid.JID
+	id    int64             // of the account
+	to    *account.Resource // belongs to the lane
+	after int64             // id of the last message that was read
+	left  int
+	pause time.Duration
+}
+
+// begin has the first page read for a session, unless another session of the
+// account is being served. It is an effect.
+func (o *offline) begin(t *cluster.Turn, owner *account.Actor, r *account.Resource) {
+	if !owner.Exists() || !fit(r) || owner.Resource(r.ID) == nil {
+		return
+	}
+	for _, other := range owner.Resources() {
+		if flushing.Get(other) != nil {
+			return
+		}
+	}
+	f := &flush{offline: o, key: t.Key(), owner: owner.JID, id: owner.ID(), to: r, left: most}
+	flushing.Set(r, f)
+	f.ask(t)
+}
+
+// next goes on with another session, if there is one. It is an effect.
+func (o *offline) next(t *cluster.Turn, owner *account.Actor) {
+	for _, r := range owner.Resources() {
+		if fit(r) {
+			o.begin(t, owner, r)
+			return
+		}
+	}
+}
+
+// current reports whether the session still is to get the messages.
+func (f *flush) current(a *account.Actor) bool {
+	return a.ID() == f.id && a.Resource(f.to.ID) == f.to && fit(f.to) && flushing.Get(f.to) == f
+}
+
+// stop ends the flush.
+func (f *flush) stop() {
+	if flushing.Get(f.to) == f {
+		flushing.Set(f.to, nil)
+	}
+}
+
+// fail ends the flush for an error; the next presence tries again.
+func (f *flush) fail(err error) {
+	f.host.Log.Error("offline messages not delivered; they are kept", "account", f.owner, "error", err)
+	f.stop()
+	served.Set(f.to, false)
+}
+
+// ask has the next page read.
+func (f *flush) ask(t *cluster.Turn) {
+	size := f.page
+	size.rows = min(size.rows, f.left)
+	send := func(p *page) { f.lanes.Send(f.key, p) }
+	read := func(ctx context.Context) func() {
+		p := &page{flush: f}
+		p.messages, p.more, p.err = f.read(ctx, size)
+		return func() { send(p) }
+	}
+	t.Query(new(cluster.Asker), f.key, read, func(err error) { send(&page{flush: f, err: err}) })
+}
+
+// page is what was read, on its way to the session.
+type page struct {
+	*flush
+	messages []message
+	more     bool
+	err      error
+}
+
+// message is one that was read, ready to be delivered.
+type message struct {
+	id      int64
+	transit bool           // not in the archive but for this
+	stanza  *stanza.Stanza // with our notes; nil if it cannot be read
+}
+
+// Handle implements cluster.Item.
+func (p *page) Handle(t *cluster.Turn, ac cluster.Actor) {
+	a := ac.(*account.Actor)
+	switch {
+	case !p.current(a):
+		t.After(cluster.EffectFunc(func(t *cluster.Turn) { p.stop(); p.next(t, a) }))
+		return
+	case p.err != nil:
+		p.fail(p.err)
+		return
+	}
+	for _, m := range p.messages {
+		settle(t, a, m)
+	}
+	t.After(p)
+}
+
+// Fail implements cluster.Item.
+func (p *page) Fail(_ *cluster.Turn, err error) { p.fail(err) }
+
+// Committed delivers.
+func (p *page) Committed(t *cluster.Turn) {
+	lost := &lost{flush: p.flush}
+	for _, m := range p.messages {
+		if m.stanza == nil {
+			continue
+		}
+		e := session.Entry{Kind: stanza.Message, To: m.stanza.To.String(), Tail: m.stanza.Tail()}
+		if !m.transit {
+			e.Store = m.id
+		}
+		if !p.to.Out.Send(e) {
+			lost.messages = append(lost.messages, m)
+		}
+	}
+	t.Dirty(p.to.Out)
+	if n := len(p.messages); n > 0 {
+		p.after = p.messages[n-1].id
+		p.left -= n
+	}
+	switch {
+	case len(lost.messages) > 0:
+		p.stop()
+		t.Send(p.key, lost)
+	case p.more && p.left > 0:
+		p.pause = firstPause
+		t.Send(p.key, again{p.flush})
+	default:
+		p.stop()
+	}
+}
+
+// lost are messages that were settled for a session which had ended by then.
+type lost struct {
+	*flush
+	messages []message
+}
+
+// Handle marks them again. What was kept for its delivery only is not there any
+// more and is recorded anew; our note tells when it came.
+func (l *lost) Handle(t *cluster.Turn, ac cluster.Actor) {
+	a := ac.(*account.Actor)
+	if !a.Exists() {
+		return
+	}
+	for _, m := range l.messages {
+		id := m.id
+		if m.transit {
+			id = archive.Record(t, a, m.stanza.From, false, archive.Transit, m.stanza.Whole())
+		}
+		archive.Missed(t, a, id)
+	}
+	t.After(cluster.EffectFunc(func(t *cluster.Turn) { l.next(t, a) }))
+}
+
+// Fail implements cluster.Item.
+func (l *lost) Fail(_ *cluster.Turn, err error) {
+	l.host.Log.Error("offline messages lost with the session that was to get them", "account", l.owner, "messages", len(l.messages), "error", err)
+}
+
+// again looks whether the client has taken what it was sent, and goes on.
+type again struct{ *flush }
+
+// Handle implements cluster.Item.
+func (g again) Handle(t *cluster.Turn, ac cluster.Actor) {
+	a := ac.(*account.Actor)
+	t.After(cluster.EffectFunc(func(t *cluster.Turn) {
+		switch {
+		case !g.current(a):
+			g.stop()
+			g.next(t, a)
+		case g.taken():
+			g.ask(t)
+		default:
+			time.AfterFunc(g.pause, func() { g.lanes.Send(g.key, g) })
+			g.pause = min(2*g.pause, lastPause)
+		}
+	}))
+}
+
+// Fail implements cluster.Item.
+func (g again) Fail(_ *cluster.Turn, err error) { g.fail(err) }
+
+// taken reports whether what is on its way to the client is so little that
+// another page has room. A way that cannot tell has its own bounds.
+func (f *flush) taken() bool {
+	s, ok := f.to.Out.(interface{ Queued() (bytes, unacked int) })
+	if !ok {
+		return true
+	}
+	bytes, unacked := s.Queued()
+	return bytes == 0 && unacked <= f.page.rows
+}

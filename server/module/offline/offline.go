@@ -1,0 +1,124 @@
+// Package offline implements XEP-0160: Best Practices for Handling Offline
+// Messages, with the stamps of XEP-0203: Delayed Delivery.
+//
+// A message that no session takes is marked in the store, in the same
+// transaction in which it is recorded. When a session becomes available with a
+// priority that is not negative, what is marked is read outside the lane and
+// handed over page by page in the lane, the marks being deleted in the commit
+// after which a page is sent. One session of an account gets them at a time; if
+// it ends, the next one goes on. A page waits until the client has taken the one
+// before, so that nobody's queue overflows.
+package offline
+
+import (
+	"context"
+	"errors"
+
+	"kith/server/account"
+	"kith/server/archive"
+	"kith/server/cluster"
+	"kith/server/config"
+	"kith/server/module"
+	"kith/xmpp/jid"
+	"kith/xmpp/ns"
+	"kith/xmpp/stanza"
+	"kith/xmpp/xep/delay"
+	"kith/xmpp/xmltree"
+)
+
+// Module is the module. Its step for presence comes behind that of the module
+// presence, its step that records behind that of mam.
+var Module = module.Define("offline", attach, module.XEP(160, "1.0.1"), module.XEP(203, "2.0"))
+
+// offline is the module at a host.
+type offline struct {
+	host  *module.Host
+	lanes module.Lanes
+	page  size
+}
+
+// size bounds a page.
+type size struct{ rows, bytes int }
+
+// Bounds of a page where the limits of a session are generous.
+const (
+	pageRows  = 100
+	pageBytes = 128 << 10
+)
+
+// pageSize leaves most of a session's queue to what else is sent to it.
+func pageSize(l *config.Limits) size {
+	return size{
+		rows:  max(1, min(pageRows, l.UnackedStanzas/4)),
+		bytes: min(pageBytes, int(min(l.SessionQueue, l.Unacked)/4)),
+	}
+}
+
+func attach(h *module.Host, _ struct{}) error {
+	lanes, ok := h.Router.(module.Lanes)
+	if !ok {
+		return errors.New("the host's router is no way into the lanes")
+	}
+	o := &offline{host: h, lanes: lanes, page: pageSize(&h.Config.Limits)}
+	h.DiscoFeature(ns.Offline)
+	arriving := &h.Stages.Arriving
+	arriving.Stamp = append(arriving.Stamp, dropForged)
+	arriving.Record = append(arriving.Record, keep)
+	h.Stages.Leaving.Broadcast = append(h.Stages.Leaving.Broadcast, o.turned)
+	return nil
+}
+
+// dropForged takes away notes of a delay that claim to be ours (XEP-0203 §5).
+func dropForged(_ context.Context, t *module.Transit) error {
+	if t.Kind != stanza.IQ {
+		t.Remove(func(el xmltree.Element) bool { return el.Is(delay.Name) && isFrom(el, t.Host.Domain) })
+	}
+	return nil
+}
+
+// isFrom reports whether the host says that it has delayed something.
+func isFrom(el xmltree.Element, host jid.JID) bool {
+	from, err := jid.Parse(el.Attr("from"))
+	return err == nil && from.Bare() == host
+}
+
+// keep marks a message that nobody takes; one that has no lasting value ends
+// here (XEP-0160 §3).
+func keep(_ context.Context, t *module.Transit) error {
+	if len(t.Targets) > 0 || !t.Account.Exists() || archive.Classify(t.Stanza) == archive.Nothing {
+		return nil
+	}
+	if t.Store == 0 { // nobody archives it
+		t.Store = archive.Record(t.Turn, t.Account, t.From, false, archive.Transit, t.Whole())
+	}
+	archive.Missed(t.Turn, t.Account, t.Store)
+	return nil
+}
+
+// served says of a resource that it has had its turn since it became fit.
+var served = account.NewSlot[bool]("offline messages asked for")
+
+// fit reports whether a resource gets what was sent to the account while nobody
+// was there (XEP-0160 §2).
+func fit(r *account.Resource) bool { return r.Available() && r.Priority >= 0 }
+
+// turned looks whether the sender has become fit or unfit. What begins, begins
+// after the commit: the step may run twice.
+func (o *offline) turned(_ context.Context, t *module.Transit) error {
+	owner, r := t.Account, t.Sender
+	if fit(r) {
+		if !served.Get(r) {
+			t.Turn.After(cluster.EffectFunc(func(turn *cluster.Turn) {
+				served.Set(r, true)
+				o.begin(turn, owner, r)
+			}))
+		}
+		return nil
+	}
+	served.Set(r, false)
+	if flushing.Get(r) != nil {
+		flushing.Set(r, nil)
+		t.Turn.After(cluster.EffectFunc(func(turn *cluster.Turn) { o.next(turn, owner) }))
+	}
+	return nil
+}

@@ -1,0 +1,13 @@
+package module
+
+import "kith/server/cluster"
+
+// Own reports whether the owner in whose lane we are is the one who asks. What
+// an account says to others must not tell them that it exists (RFC 6121 §8.5.1).
+func (t *Transit) Own() bool { return t.Account != nil && t.From.Bare() == t.Account.JID }
+
+// Lanes is the way into a lane from outside: from a timer, or from what Query
+// has read. A Host's Router is one.
+type Lanes interface {
+	Send(k cluster.Key, items ...cluster.Item)
+}

@@ -1,0 +1,48 @@
+package server
+
+import (
+	"kith/server/module"
+	"kith/server/module/contact"
+	"kith/server/module/disco"
+	"kith/server/module/legacysession"
+	"kith/server/module/mam"
+	"kith/server/module/offline"
+	"kith/server/module/ping"
+	"kith/server/module/presence"
+	"kith/server/module/register"
+	"kith/server/module/time"
+	"kith/server/module/version"
+)
+
+// Modules is the list of modules, in the order in which they act.
+func Modules() []module.Definition {
+	return []module.Definition{
+		disco.Module,
+		contact.Module,
+		register.Module,
+		ping.Module,
+		version.Module,
+		time.Module,
+		legacysession.Module,
+		presence.Module,
+		mam.Module,
+		offline.Module,
+	}
+}
+
+// StreamSpecs are the specifications that concern streams and routing: they are
+// implemented by no module.
+func StreamSpecs() []module.Spec {
+	return []module.Spec{
+		module.RFC(6120, "streams, STARTTLS, SASL, binding, stanzas, errors"),
+		module.RFC(6121, "messages and presence among one's own devices; delivery rules of §8.5"),
+		module.RFC(7622, "addresses"),
+		module.RFC(7590, "use of TLS"),
+		module.RFC(5802, "SCRAM, with SHA-1, SHA-256 (RFC 7677) and SHA-512, and their -PLUS"),
+		module.RFC(9266, "tls-exporter; tls-server-end-point by RFC 5929"),
+		module.XEP(198, "1.6.3").Partly("acknowledgements; no resumption"),
+		module.XEP(368, "1.1.0").Partly("direct TLS for clients"),
+		module.XEP(440, "1.0.0"),
+		module.XEP(478, "0.2.0"),
+	}
+}

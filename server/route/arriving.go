@@ -1,0 +1,189 @@
+package route
+
+import (
+	"context"
+
+	"kith/server/account"
+	"kith/server/cluster"
+	"kith/server/module"
+	"kith/server/session"
+	"kith/xmpp/stanza"
+)
+
+// Arriving is a stanza on its way through the lane of its recipient.
+type Arriving struct {
+	module.Transit
+	router *Router
+	asker  *cluster.Asker
+	read   stanza.Stanza // as it came
+	work   stanza.Stanza // the copy that the steps act on
+	store  int64         // handed back: its id in the archive
+	again  bool          // handed back by a session that has ended
+	done   *session.Ticket
+	kept   bool // for nobody was there
+}
+
+// arriving makes an item of a stanza of ours.
+func (r *Router) arriving(st *stanza.Stanza, done *session.Ticket) *Arriving {
+	a := &Arriving{router: r, done: done}
+	st.CopyTo(&a.read)
+	return a
+}
+
+// arrivingFrom makes an item of what a sender's lane lets go on.
+func (r *Router) arrivingFrom(l *Leaving, done *session.Ticket) *Arriving {
+	a := &Arriving{router: r, done: done, asker: l.asker}
+	l.work.CopyTo(&a.read)
+	return a
+}
+
+// Handle implements cluster.Item.
+func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
+	host := a.router.Host(a.read.To.Domain())
+	if host == nil { // the host was taken away meanwhile
+		a.finish()
+		return
+	}
+	owner := ac.(*account.Actor)
+	a.read.CopyTo(&a.work)
+	a.Transit = module.Transit{Stanza: &a.work, Host: host, Turn: t, Account: owner,
+		Ticket: a.done, Store: a.store, Settled: a.again}
+	t.After(a)
+	st := &host.Stages.Arriving
+	if owner.Exists() && !a.again && (!a.run(st.Check) || !a.run(st.Stamp)) {
+		return
+	}
+	typ := a.Type
+	if a.Kind == stanza.Message {
+		typ = a.MessageType()
+	}
+	fate, targets := Choose(a.Kind, typ, a.To, owner.Exists(), a.again, owner.Resources())
+	switch fate {
+	case Ignore:
+	case Bounce:
+		a.refuse(stanza.ErrServiceUnavailable)
+	case Answer:
+		a.router.answer(&a.Transit, a.asker, module.ToAccount, a.refuse)
+	case Deliver, Keep:
+		a.Targets = targets
+		a.kept = a.run(st.Record) && fate == Keep
+	}
+}
+
+// run runs steps; when they end the stanza's way, it is delivered to nobody.
+func (a *Arriving) run(s module.Steps) bool {
+	if a.router.run(s, &a.Transit, a.refuse) {
+		return true
+	}
+	a.Targets = nil
+	return false
+}
+
+// refuse sends it back.
+func (a *Arriving) refuse(err error) {
+	if !a.read.MayBounce() || a.again {
+		return
+	}
+	a.router.bad.Add(1)
+	a.router.Route(&a.Transit, a.read.ErrorReply(a.router.errorFor(err)))
+}
+
+// Committed delivers.
+func (a *Arriving) Committed(t *cluster.Turn) {
+	defer a.finish()
+	if a.kept {
+		a.router.kept.Add(1)
+	}
+	if len(a.Targets) == 0 {
+		return
+	}
+	if a.Kind == stanza.Message {
+		a.router.run(a.Host.Stages.Arriving.Copy, &a.Transit, func(error) {})
+	}
+	e := session.Entry{Kind: a.Kind, To: a.To.String(), Tail: a.Tail(), Store: a.Store}
+	taken := false
+	for _, res := range a.Targets {
+		if res.Out.Send(e) {
+			t.Dirty(res.Out)
+			taken = true
+			a.router.delivered.Add(1)
+		}
+	}
+	if !taken {
+		a.missed(t, e)
+	}
+}
+
+// missed deals with a stanza that was meant for sessions which have just ended.
+func (a *Arriving) missed(t *cluster.Turn, e session.Entry) {
+	if again := a.router.handBack(e); again != nil {
+		if a.done != nil {
+			a.done.Hold()
+			again.done = a.done
+		}
+		t.Send(t.Key(), again)
+	}
+}
+
+// finish lets go of the sender's ticket.
+func (a *Arriving) finish() {
+	a.done.Done()
+	a.Transit = module.Transit{}
+}
+
+// Fail implements cluster.Item.
+func (a *Arriving) Fail(t *cluster.Turn, err error) {
+	a.Transit = module.Transit{Turn: t, Host: a.router.Host(a.read.To.Domain())}
+	if a.Host != nil {
+		a.refuse(err)
+	}
+	t.After(cluster.EffectFunc(func(*cluster.Turn) { a.finish() }))
+}
+
+// answer answers an iq request by the host's table; anything else that gets here
+// wants no answer.
+func (r *Router) answer(t *module.Transit, asker *cluster.Asker, to module.Target, refuse func(error)) {
+	if !t.IsRequest() {
+		return
+	}
+	answer, query := t.Host.Answerer(t.Type, t.Payload().Name(), to)
+	request := t.Stanza
+	switch {
+	case to == module.ToAccount && t.Account != nil && !t.Account.Exists():
+		refuse(stanza.ErrServiceUnavailable)
+	case answer != nil:
+		payload, err := answer(context.Background(), t)
+		if err != nil {
+			refuse(err)
+			return
+		}
+		r.Route(t, request.Reply(payload))
+	case query != nil:
+		r.query(t, asker, query, refuse)
+	default: // RFC 6120 §8.4: nobody understands it
+		refuse(stanza.ErrServiceUnavailable)
+	}
+}
+
+// query has a reader answer.
+func (r *Router) query(t *module.Transit, asker *cluster.Asker, query module.QueryFunc, refuse func(error)) {
+	read, err := query(context.Background(), t)
+	if err != nil {
+		refuse(err)
+		return
+	}
+	if asker == nil { // from another server: each for itself
+		asker = new(cluster.Asker)
+	}
+	request := t.Stanza.Copy()
+	reply := func(st *stanza.Stanza) {
+		r.cluster.Send(keyOf(st.To), r.arriving(st, nil))
+	}
+	t.Turn.Query(asker, keyOf(request.To), func(ctx context.Context) func() {
+		payload, err := read(ctx)
+		if err != nil {
+			return func() { reply(request.ErrorReply(r.errorFor(err))) }
+		}
+		return func() { reply(request.Reply(payload)) }
+	}, func(err error) { reply(request.ErrorReply(r.errorFor(err))) })
+}

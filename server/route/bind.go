@@ -1,0 +1,155 @@
+package route
+
+import (
+	"context"
+
+	"kith/server/account"
+	"kith/server/archive"
+	"kith/server/cluster"
+	"kith/server/module"
+	"kith/server/session"
+	"kith/xmpp/jid"
+	"kith/xmpp/stanza"
+	"kith/xmpp/stream"
+	"kith/xmpp/xmltree"
+)
+
+// Bind makes a session known to the owner of its account and returns when stanzas
+// to it may arrive. A session of the same resource is ended: the newer one knows
+// better that the older is dead (RFC 6120 §7.7.2.2). The account may have at most
+// limit sessions.
+func (r *Router) Bind(ctx context.Context, s *session.Session, limit int) error {
+	b := &bind{router: r, session: s, limit: limit, answer: make(chan error, 1)}
+	r.cluster.Send(keyOf(s.JID), b)
+	select {
+	case err := <-b.answer:
+		return err
+	case <-ctx.Done():
+		r.Ended(s)
+		return ctx.Err()
+	}
+}
+
+type bind struct {
+	router  *Router
+	session *session.Session
+	limit   int
+	answer  chan error // buffered: the lane never waits
+}
+
+// Handle implements cluster.Item.
+func (b *bind) Handle(t *cluster.Turn, ac cluster.Actor) {
+	a, s := ac.(*account.Actor), b.session
+	host := b.router.Host(s.JID.Domain())
+	if host == nil || !a.Exists() || a.Disabled() {
+		b.say(t, stanza.ErrNotAllowed)
+		return
+	}
+	if a.Resource(s.ID) == nil {
+		if old := a.Named(s.JID.Resource()); old != nil {
+			b.router.unbind(t, host, a, old.ID)
+			t.After(cluster.EffectFunc(func(*cluster.Turn) { old.Out.Close(stream.ErrConflict) }))
+		}
+		if len(a.Resources()) >= b.limit {
+			b.say(t, stanza.ErrResourceConstraint.With("This account has as many sessions as it may have."))
+			return
+		}
+		a.Add(&account.Resource{ID: s.ID, JID: s.JID, Out: s, Remote: s.Remote})
+		b.router.sessions.Add(1)
+	}
+	res := a.Resource(s.ID)
+	tr := &module.Transit{Host: host, Turn: t, Account: a, Sender: res}
+	for _, f := range host.Facts.Bound {
+		f(tr, res)
+	}
+	b.say(t, nil)
+}
+
+func (b *bind) say(t *cluster.Turn, err error) {
+	t.After(cluster.EffectFunc(func(*cluster.Turn) { b.answer <- err }))
+}
+
+// Fail implements cluster.Item.
+func (b *bind) Fail(t *cluster.Turn, err error) { b.answer <- b.router.errorFor(err) }
+
+// Ended makes it known to the owner that a session has ended, with what it could
+// not deliver: messages are tried again, on another session or later; requests
+// are answered; the rest is dropped.
+func (r *Router) Ended(s *session.Session) {
+	r.cluster.Send(keyOf(s.JID), &ended{router: r, session: s, rest: s.End()})
+}
+
+type ended struct {
+	router  *Router
+	session *session.Session
+	rest    []session.Entry
+}
+
+// Handle implements cluster.Item.
+func (e *ended) Handle(t *cluster.Turn, ac cluster.Actor) {
+	a := ac.(*account.Actor)
+	host := e.router.Host(e.session.JID.Domain())
+	if host == nil {
+		return
+	}
+	e.router.unbind(t, host, a, e.session.ID)
+	for _, entry := range e.rest {
+		if again := e.router.handBack(entry); again != nil {
+			again.Handle(t, a)
+		}
+	}
+}
+
+// Fail implements cluster.Item. What was not delivered is in the archive, if it
+// is anywhere; the log says that it is not marked.
+func (e *ended) Fail(_ *cluster.Turn, err error) {
+	if len(e.rest) > 0 {
+		e.router.log.Error("undelivered stanzas of an ended session are not noted", "session", e.session.JID, "stanzas", len(e.rest), "error", err)
+	}
+}
+
+// unbind takes a session from its account. If it was available, its owner says
+// for it that it no longer is (RFC 6121 §4.5.2).
+func (r *Router) unbind(t *cluster.Turn, host *module.Host, a *account.Actor, id session.ID) {
+	res := a.Remove(id)
+	if res == nil {
+		return
+	}
+	r.sessions.Add(-1)
+	tr := &module.Transit{Host: host, Turn: t, Account: a, Sender: res}
+	if res.Available() {
+		tr.Stanza = stanza.New(stanza.Presence, stanza.Unavailable, res.JID, jid.JID{})
+		r.run(host.Stages.Leaving.Broadcast, tr, func(error) {})
+	}
+	for _, f := range host.Facts.Unbound {
+		f(tr, res)
+	}
+}
+
+// stored are the limits for what was a stanza before.
+var stored = xmltree.Limits{Bytes: 4 << 20, Depth: 256, Elements: 1 << 16, Attrs: 1 << 10, Namespaces: 1 << 12}
+
+// handBack makes an item of an entry that no session took; nil if it has no
+// lasting value. A request is answered by choosing among no sessions.
+func (r *Router) handBack(e session.Entry) *Arriving {
+	if e.Kind == stanza.Presence {
+		return nil
+	}
+	el, err := xmltree.Parse(append(stanza.AppendHead(nil, e.Kind, e.To), e.Tail...), stored)
+	if err != nil {
+		r.log.Error("stanza of ours cannot be read", "error", err)
+		return nil
+	}
+	st, err := stanza.Parse(el)
+	switch {
+	case err != nil:
+		return nil
+	case st.Kind == stanza.IQ && !st.IsRequest():
+		return nil
+	case st.Kind == stanza.Message && archive.Classify(st) == archive.Nothing:
+		return nil
+	}
+	a := r.arriving(st, nil)
+	a.store, a.again = e.Store, st.Kind == stanza.Message
+	return a
+}

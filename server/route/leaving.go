@@ -1,0 +1,192 @@
+package route
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"kith/server/account"
+	"kith/server/cluster"
+	"kith/server/module"
+	"kith/server/session"
+	"kith/xmpp/stanza"
+	"kith/xmpp/stream"
+	"kith/xmpp/xmltree"
+)
+
+// ErrNoAccount ends the sessions of an account that is gone or locked.
+var ErrNoAccount = stream.ErrNotAuthorized
+
+// Leaving is a stanza that a session has sent, on its way through the lane of
+// its owner.
+type Leaving struct {
+	module.Transit
+	router *Router
+	from   *session.Session
+	asker  *cluster.Asker
+	read   stanza.Stanza // as it was read, with the sender stamped
+	work   stanza.Stanza // the copy that the steps act on
+	ticket session.Ticket
+	bad    *stanza.Error // it is not fit to be handled
+	passed bool          // it has left for its recipient
+}
+
+// Leaving makes an item of an element that a session has sent; the sender's
+// address is stamped on it (RFC 6120 §8.1.2.1). It takes a ticket of the
+// session's credit. An error ends the stream.
+func (r *Router) Leaving(s *session.Session, asker *cluster.Asker, el xmltree.Element, now time.Time) (*Leaving, error) {
+	l := &Leaving{router: r, from: s, asker: asker}
+	if err := l.read.Read(el); err != nil {
+		if l.read.Kind == 0 {
+			return nil, stream.ErrUnsupportedStanzaType
+		}
+		l.bad = r.errorFor(err)
+	}
+	if from := l.read.From; !from.IsZero() && from != s.JID && from != s.JID.Bare() {
+		return nil, stream.ErrInvalidFrom
+	}
+	l.read.From = s.JID
+	s.In.Take(&l.ticket, el.Len(), now)
+	return l, nil
+}
+
+// Key is the owner of the sender.
+func (l *Leaving) Key() cluster.Key { return keyOf(l.from.JID) }
+
+// Handle implements cluster.Item.
+func (l *Leaving) Handle(t *cluster.Turn, ac cluster.Actor) {
+	a := ac.(*account.Actor)
+	res := a.Resource(l.from.ID)
+	host := l.router.Host(l.from.JID.Domain())
+	if res == nil || host == nil { // replaced by another session: its stream is being closed
+		l.from.In.Break()
+		return
+	}
+	l.read.CopyTo(&l.work)
+	l.Transit = module.Transit{Stanza: &l.work, Host: host, Turn: t, Account: a, Sender: res, Ticket: &l.ticket}
+	t.After(l)
+	if l.bad != nil {
+		l.refuse(l.bad)
+		return
+	}
+	st := &host.Stages.Leaving
+	if !l.run(st.Check) || !l.run(st.Stamp) {
+		return
+	}
+	switch l.Kind {
+	case stanza.Message:
+		l.message(a, st.Record)
+	case stanza.Presence:
+		if l.To.IsZero() {
+			l.run(st.Broadcast)
+			return
+		}
+		l.forward()
+	case stanza.IQ:
+		l.iq(a)
+	}
+}
+
+func (l *Leaving) run(s module.Steps) bool { return l.router.run(s, &l.Transit, l.refuse) }
+
+// message records and passes it on. One without an address is for the sender's
+// own account (RFC 6120 §10.3.1).
+func (l *Leaving) message(a *account.Actor, record module.Steps) {
+	if l.To.IsZero() {
+		l.work.To = a.JID
+		l.work.Changed()
+	}
+	if l.run(record) {
+		l.forward()
+	}
+}
+
+// iq is answered here when it is for the sender's own account or for the host
+// (RFC 6120 §10.3.3, §10.5.1), so that it needs no other lane.
+func (l *Leaving) iq(a *account.Actor) {
+	switch {
+	case l.To.IsZero() || l.To == a.JID:
+		l.router.answer(&l.Transit, l.asker, module.ToAccount, l.refuse)
+	case l.To.Local() == "" && l.To.Domain() == l.Host.Domain.Domain():
+		l.router.answer(&l.Transit, l.asker, module.ToServer, l.refuse)
+	default:
+		l.forward()
+	}
+}
+
+// forward routes by domain.
+func (l *Leaving) forward() {
+	host := l.router.Host(l.To.Domain())
+	switch {
+	case host != nil && l.To.Local() != "":
+		l.pass()
+	case host != nil && l.Kind == stanza.Presence: // the host takes no interest
+	case host != nil && l.Kind == stanza.IQ:
+		l.Transit.Host = host
+		l.router.answer(&l.Transit, l.asker, module.ToServer, l.refuse)
+	case host != nil: // RFC 6120 §10.5.1: a message to the host itself
+		l.refuse(stanza.ErrServiceUnavailable)
+	default:
+		if s := l.Host.ServiceOf(l.To.Host()); s != nil {
+			if err := s.Take(context.Background(), &l.Transit); err != nil && !errors.Is(err, module.Stop) {
+				l.refuse(err)
+			}
+			return
+		}
+		// RFC 6120 §10.4: there is no way to other servers.
+		l.refuse(stanza.ErrRemoteServerNotFound)
+	}
+}
+
+// pass sends it to the recipient's owner. A message does not wait for the
+// sender's own commit; it is done when the recipient has it.
+func (l *Leaving) pass() {
+	if l.Kind != stanza.Message {
+		l.Turn.Send(keyOf(l.To), l.router.arrivingFrom(l, nil))
+		return
+	}
+	if !l.passed {
+		l.passed = true
+		l.ticket.Hold()
+		l.Turn.Pass(keyOf(l.To), l.router.arrivingFrom(l, &l.ticket))
+	}
+}
+
+// refuse tells the sender's session why its stanza went nowhere.
+func (l *Leaving) refuse(err error) {
+	if !l.read.MayBounce() {
+		return // RFC 6120 §8.3.1: no error for an error
+	}
+	l.router.bad.Add(1)
+	reply := l.read.ErrorReply(l.router.errorFor(err))
+	e := session.Entry{Kind: reply.Kind, To: reply.To.String(), Tail: reply.Tail()}
+	l.Turn.After(cluster.EffectFunc(func(t *cluster.Turn) {
+		if l.from.Send(e) {
+			t.Dirty(l.from)
+		}
+	}))
+}
+
+// Committed copies the message to the sender's other sessions; this owner's part
+// is done.
+func (l *Leaving) Committed(t *cluster.Turn) {
+	if l.Kind == stanza.Message && l.bad == nil {
+		l.router.run(l.Host.Stages.Leaving.Copy, &l.Transit, func(error) {})
+	}
+	l.ticket.Done()
+	l.Account, l.Sender, l.Turn = nil, nil, nil
+}
+
+// Fail implements cluster.Item.
+func (l *Leaving) Fail(t *cluster.Turn, err error) {
+	if l.passed || errors.Is(err, cluster.ErrAbsent) {
+		// The recipient has it, the sender's archive has not: only a stream that
+		// ends without acknowledging it makes the client look.
+		l.from.In.Break()
+		l.from.Close(stream.ErrInternalServerError)
+		return
+	}
+	l.Turn = t
+	l.refuse(err)
+	t.After(cluster.EffectFunc(func(*cluster.Turn) { l.ticket.Done() }))
+}

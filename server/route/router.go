@@ -1,0 +1,183 @@
+// Package route takes stanzas where they belong: by domain to an account, a
+// service or another server; at an account through the stages of its host to the
+// sessions that RFC 6121 §8.5 chooses.
+//
+// A Leaving acts in the lane of the sender, an Arriving in the lane of the
+// recipient. Both may run twice, when a commit fails: they work on a copy of the
+// stanza they were given.
+package route
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+
+	"kith/server/account"
+	"kith/server/cluster"
+	"kith/server/module"
+	"kith/server/session"
+	"kith/server/storage"
+	"kith/xmpp/jid"
+	"kith/xmpp/stanza"
+)
+
+// Router is the one table by domain, and the loader of the actors.
+type Router struct {
+	accounts *account.Store
+	parts    []account.Part
+	log      *slog.Logger
+	cluster  *cluster.Local
+	hosts    atomic.Pointer[map[string]*module.Host]
+
+	sessions             atomic.Int64
+	delivered, kept, bad atomic.Int64
+}
+
+// New returns a router without hosts. parts are what engines keep of an account.
+func New(accounts *account.Store, log *slog.Logger, parts ...account.Part) *Router {
+	r := &Router{accounts: accounts, parts: parts, log: log}
+	r.hosts.Store(&map[string]*module.Host{})
+	return r
+}
+
+// Start gives the router the cluster whose loader it is.
+func (r *Router) Start(c *cluster.Local) { r.cluster = c }
+
+// SetHosts puts these hosts in the place of those before. What is under way
+// finishes with the host it began with.
+func (r *Router) SetHosts(hosts []*module.Host) {
+	m := make(map[string]*module.Host, len(hosts))
+	for _, h := range hosts {
+		m[h.Domain.Domain()] = h
+	}
+	r.hosts.Store(&m)
+}
+
+// Host returns the host of a domain, nil if it is none of ours.
+func (r *Router) Host(domain string) *module.Host { return (*r.hosts.Load())[domain] }
+
+// Stats are figures since the start, and the sessions of now.
+type Stats struct {
+	Sessions  int64
+	Delivered int64 // stanzas put into sessions' queues
+	Kept      int64 // messages stored for nobody was there
+	Bounced   int64
+}
+
+// Stats returns the figures.
+func (r *Router) Stats() Stats {
+	return Stats{r.sessions.Load(), r.delivered.Load(), r.kept.Load(), r.bad.Load()}
+}
+
+// Load implements cluster.Loader.
+func (r *Router) Load(ctx context.Context, k cluster.Key) (any, error) {
+	j, err := jid.Parse(string(k))
+	if err != nil {
+		return nil, err
+	}
+	if j.Local() == "" {
+		return new(account.State), nil // the host itself: it has no account
+	}
+	return r.accounts.Load(ctx, j, r.parts)
+}
+
+// New implements cluster.Loader.
+func (r *Router) New(k cluster.Key, state any, prev cluster.Actor) cluster.Actor {
+	p, _ := prev.(*account.Actor)
+	if p != nil {
+		return account.NewActor(p.JID, state.(*account.State), p)
+	}
+	return account.NewActor(jid.MustParse(strings.Clone(string(k))), state.(*account.State), nil)
+}
+
+// Changed makes the owner of an account read it anew, after its rows were
+// changed outside its lane. Sessions of an account that is gone or locked end.
+func (r *Router) Changed(j jid.JID) { r.cluster.SendLive(account.Key(j), reload{r}) }
+
+type reload struct{ r *Router }
+
+func (it reload) Handle(t *cluster.Turn, _ cluster.Actor) { t.Forget(); t.After(it) }
+
+func (reload) Fail(*cluster.Turn, error) {} // not in memory: it will be read when it is needed
+
+// Committed has the account looked at once it has been read anew.
+func (it reload) Committed(t *cluster.Turn) { t.Send(t.Key(), expel{}) }
+
+// expel ends the sessions of an account that may not log in.
+type expel struct{}
+
+func (expel) Handle(_ *cluster.Turn, ac cluster.Actor) {
+	a := ac.(*account.Actor)
+	if a.Exists() && !a.Disabled() {
+		return
+	}
+	for _, res := range a.Resources() {
+		res.Out.Close(ErrNoAccount)
+	}
+}
+
+func (expel) Fail(*cluster.Turn, error) {}
+
+// keyOf returns the actor that a stanza to j is for.
+func keyOf(j jid.JID) cluster.Key { return cluster.Key(j.Bare().String()) }
+
+// Route implements module.Router: a stanza that the server makes leaves after
+// the commit.
+func (r *Router) Route(t *module.Transit, st *stanza.Stanza) {
+	if t.Account != nil && st.To.IsFull() && st.To.Bare() == t.Account.JID && st.Kind == stanza.IQ {
+		if res := t.Account.Named(st.To.Resource()); res != nil {
+			r.deliver(t.Turn, res, st, 0)
+			return
+		}
+	}
+	if h := r.Host(st.To.Domain()); h == nil || st.To.Local() == "" {
+		return // nobody there to take it
+	}
+	t.Turn.Send(keyOf(st.To), r.arriving(st, nil))
+}
+
+// deliver puts a stanza into a session's queue after the commit.
+func (r *Router) deliver(t *cluster.Turn, res *account.Resource, st *stanza.Stanza, id int64) {
+	e := session.Entry{Kind: st.Kind, To: st.To.String(), Tail: st.Tail(), Store: id}
+	t.After(cluster.EffectFunc(func(t *cluster.Turn) {
+		if res.Out.Send(e) {
+			t.Dirty(res.Out)
+		}
+	}))
+}
+
+// errorFor returns what a sender is told of an error.
+func (r *Router) errorFor(err error) *stanza.Error {
+	var se *stanza.Error
+	switch {
+	case errors.As(err, &se):
+		return se
+	case errors.Is(err, storage.ErrUnavailable):
+		return stanza.ErrResourceConstraint.With("The server cannot store anything at the moment. Try again later.")
+	case errors.Is(err, cluster.ErrPanic): // logged where it happened
+	default:
+		r.log.Error("stanza not handled", "error", err)
+	}
+	return stanza.ErrInternalServerError
+}
+
+// run runs steps and reports whether the stanza goes on. What it is refused with
+// goes to refuse.
+func (r *Router) run(s module.Steps, t *module.Transit, refuse func(error)) bool {
+	if len(s) == 0 {
+		return true
+	}
+	err := s.Run(context.Background(), t)
+	if err == nil {
+		return true
+	}
+	if !errors.Is(err, module.Stop) {
+		refuse(err)
+	}
+	return false
+}
+
+// Send implements module.Lanes.
+func (r *Router) Send(k cluster.Key, items ...cluster.Item) { r.cluster.Send(k, items...) }

@@ -1,0 +1,219 @@
+// Package server is the server: it makes the parts, gives each what it needs,
+// and runs them. It is the one room that knows all the others.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"kith/server/account"
+	"kith/server/archive"
+	"kith/server/c2s"
+	"kith/server/cluster"
+	"kith/server/config"
+	"kith/server/module"
+	"kith/server/route"
+	"kith/server/storage"
+	"kith/server/web"
+)
+
+// Server is a server that has its database open and its hosts ready.
+type Server struct {
+	config   *config.Config
+	version  string
+	log      *slog.Logger
+	db       *storage.DB
+	accounts *account.Store
+	cluster  *cluster.Local
+	router   *route.Router
+	clients  *c2s.Server
+	web      *web.Server
+	begun    time.Time
+}
+
+// New makes a server by its configuration. It opens the database, but no port.
+func New(ctx context.Context, c *config.Config, version string, log *slog.Logger) (_ *Server, err error) {
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	s := &Server{config: c, version: version, log: log, begun: time.Now()}
+	conf, err := loadTLS(c, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if s.db, err = storage.Open(ctx, c.StorageURL(), log); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.db.Close()
+		}
+	}()
+	if err := s.db.Migrate(ctx, archive.Migrations()); err != nil {
+		return nil, err
+	}
+	if s.accounts, err = account.Open(ctx, s.db, archive.Purges...); err != nil {
+		return nil, err
+	}
+	s.router = route.New(s.accounts, log, archive.Load)
+	hosts, err := s.hosts()
+	if err != nil {
+		return nil, err
+	}
+	s.router.SetHosts(hosts)
+	s.cluster = cluster.NewLocal(s.db, s.router, cluster.Options{Log: log})
+	s.router.Start(s.cluster)
+	s.accounts.OnChange(s.router.Changed)
+	s.clients = c2s.New(c, s.accounts, s.router, s.cluster, conf, log)
+	s.web = web.New(web.Parts{
+		Config: c, Version: version, Log: log, Begun: s.begun,
+		DB: s.db, Accounts: s.accounts, Router: s.router, Cluster: s.cluster, Clients: s.clients,
+	})
+	return s, nil
+}
+
+// hosts makes the virtual hosts and attaches the modules to each.
+func (s *Server) hosts() ([]*module.Host, error) {
+	list := Modules()
+	names := make([]string, len(list))
+	for i, d := range list {
+		names[i] = d.Name
+	}
+	if err := s.config.CheckModules(names); err != nil {
+		return nil, err
+	}
+	var hosts []*module.Host
+	for _, domain := range s.config.Hosts {
+		h := &module.Host{
+			Domain: domain, DB: s.db, Accounts: s.accounts, Router: s.router,
+			Config: s.config, Version: s.version, Log: s.log.With("host", domain.Domain()),
+		}
+		for _, d := range list {
+			if !s.config.ModuleEnabled(d.Name) {
+				continue
+			}
+			if err := d.Attach(h); err != nil {
+				return nil, fmt.Errorf("host %s: %w", domain, err)
+			}
+		}
+		hosts = append(hosts, h)
+	}
+	return hosts, nil
+}
+
+// Serve serves one connection of a client; direct says that TLS begins at once.
+// It returns at once.
+func (s *Server) Serve(c net.Conn, direct bool) { s.clients.Take(c, direct) }
+
+// Accounts are the server's accounts.
+func (s *Server) Accounts() *account.Store { return s.accounts }
+
+// listener is a port and what is behind it.
+type listener struct {
+	net.Listener
+	name  string
+	serve func(net.Listener) error
+}
+
+// Run listens and serves until ctx ends, then stops: streams are closed, what is
+// under way is finished. ready is called once all ports are open.
+func (s *Server) Run(ctx context.Context, ready func()) error {
+	ls, err := s.listen()
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, len(ls))
+	var wg sync.WaitGroup
+	for _, l := range ls {
+		wg.Go(func() {
+			if err := l.serve(l.Listener); err != nil {
+				failed <- err
+			}
+		})
+	}
+	resumed := make(chan struct{})
+	go func() {
+		defer close(resumed)
+		if err := s.accounts.Resume(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("deleted accounts are not gone yet; the next start goes on", "error", err)
+		}
+	}()
+	if ready != nil {
+		ready()
+	}
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	for _, l := range ls {
+		err = errors.Join(err, l.Close())
+	}
+	<-resumed
+	err = errors.Join(err, s.Close())
+	wg.Wait()
+	return err
+}
+
+// stopWithin bounds a graceful stop.
+const stopWithin = 15 * time.Second
+
+// Close ends all streams, lets the lanes finish, and closes the database.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	err := s.clients.Close(ctx)
+	err = errors.Join(err, s.web.Close(ctx), s.cluster.Close(ctx))
+	return errors.Join(err, s.db.Close())
+}
+
+// listen opens all ports, or none.
+func (s *Server) listen() (ls []listener, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range ls {
+				l.Close()
+			}
+			ls = nil
+		}
+	}()
+	open := func(name string, addrs []netip.AddrPort, serve func(net.Listener) error) {
+		for _, a := range addrs {
+			if err != nil {
+				return
+			}
+			l, lerr := net.Listen("tcp", a.String())
+			if lerr != nil {
+				err = fmt.Errorf("listen for %s: %w; is another server running? [listen] in the configuration names the addresses", name, lerr)
+				return
+			}
+			ls = append(ls, listener{l, name, serve})
+		}
+	}
+	c := s.config.Listen
+	open("clients", c.Client, func(l net.Listener) error { return s.clients.Serve(l, false) })
+	open("clients with TLS", c.ClientTLS, func(l net.Listener) error { return s.clients.Serve(l, true) })
+	open("administration", c.Admin, s.web.ServeAdmin)
+	if err != nil {
+		return ls, err
+	}
+	socket, err := web.ListenControl(s.config.Data)
+	if err != nil {
+		return ls, err
+	}
+	return append(ls, listener{socket, "commands", s.web.ServeControl}), nil
+}
+
+// Fingerprint returns the SHA-256 of the first certificate that clients are
+// shown, for a person to compare.
+func (s *Server) Fingerprint() string { return fingerprint(s.config) }
+
+// Data returns a path in the data directory.
+func data(c *config.Config, name string) string { return filepath.Join(c.Data, name) }

@@ -1,0 +1,162 @@
+package session
+
+import (
+	"strconv"
+	"time"
+
+	"kith/xmpp/negotiate"
+	"kith/xmpp/ns"
+	"kith/xmpp/stream"
+)
+
+// When the client is asked for an acknowledgement: after so many stanzas, or so
+// long after the first that it was not asked about. One question is open at a
+// time. XEP-0198 §4 leaves this to us; asking after each write would double the
+// traffic of a quiet chat.
+const (
+	askAfter  = 8
+	askWithin = 2 * time.Second
+)
+
+var request = []byte("<r xmlns='" + ns.Acks + "'/>")
+
+// outbound is what the client has yet to acknowledge. The session's mutex guards
+// it.
+type outbound struct {
+	on      bool // <enabled/> is out
+	count   negotiate.Sent
+	unacked []Entry
+	bytes   int
+	open    bool // a question is open
+	timer   *time.Timer
+	armed   bool // the timer will fire
+}
+
+// EnableAcks queues the answer to <enable/> and counts the stanzas sent behind it
+// (XEP-0198 §3), which are kept until they are acknowledged. Without an answer,
+// because it was part of another element, all that is not written yet counts.
+func (s *Session) EnableAcks(answer []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acks = &outbound{on: answer == nil}
+	if answer != nil && !s.closed {
+		s.put(Entry{Tail: answer, enabled: true})
+	}
+}
+
+// AcksEnabled reports whether EnableAcks was called.
+func (s *Session) AcksEnabled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.acks != nil
+}
+
+// sent counts an entry that is about to be written, and reports whether it keeps
+// it.
+func (o *outbound) sent(e *Entry) bool {
+	if e.Kind == 0 || !o.on {
+		o.on = o.on || e.enabled
+		return false
+	}
+	o.count.Add(1)
+	o.unacked = append(o.unacked, *e)
+	o.bytes += e.size()
+	return true
+}
+
+func (o *outbound) over(l Limits) bool {
+	return o != nil && (o.bytes > l.UnackedBytes || len(o.unacked) > l.Unacked)
+}
+
+// ask reports whether to ask now; if not, it sees to it that it is done in time.
+func (o *outbound) ask(s *Session) bool {
+	switch {
+	case o.open || len(o.unacked) == 0:
+		return false
+	case len(o.unacked) < askAfter:
+		o.arm(s)
+		return false
+	}
+	o.open = true
+	o.stop()
+	return true
+}
+
+// arm sets the timer, unless it is.
+func (o *outbound) arm(s *Session) {
+	switch {
+	case o.armed:
+		return
+	case o.timer == nil:
+		o.timer = time.AfterFunc(askWithin, s.askNow)
+	default:
+		o.timer.Reset(askWithin)
+	}
+	o.armed = true
+}
+
+func (o *outbound) stop() {
+	if o.timer != nil {
+		o.timer.Stop()
+		o.armed = false
+	}
+}
+
+// askNow asks because it is time to.
+func (s *Session) askNow() {
+	s.mu.Lock()
+	o := s.acks
+	o.armed = false
+	if s.closed || s.ending || o.open || len(o.unacked) == 0 {
+		s.mu.Unlock()
+		return
+	}
+	o.open = true
+	s.put(Entry{Tail: request})
+	s.mu.Unlock()
+	s.Flush(false)
+}
+
+// Acked takes the client's h (XEP-0198 §4) and returns the entries that it
+// settles. The error is a *stream.Error: an impossible h, or one although
+// XEP-0198 was not enabled.
+func (s *Session) Acked(h uint32) (settled []Entry, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.acks
+	if o == nil {
+		return nil, stream.ErrUnsupportedStanzaType
+	}
+	n, err := o.count.Ack(h)
+	if err != nil {
+		return nil, err
+	}
+	settled = o.unacked[:n:n]
+	o.unacked = o.unacked[n:]
+	for i := range settled {
+		o.bytes -= settled[i].size()
+	}
+	o.open = false
+	switch {
+	case s.closed:
+	case len(o.unacked) == 0:
+		o.unacked = nil
+		o.stop()
+	default: // it acknowledged a part, perhaps without being asked
+		o.arm(s)
+	}
+	return settled, nil
+}
+
+// Ack queues our own acknowledgement of h. Flush sends it.
+func (s *Session) Ack(h uint32) {
+	b := make([]byte, 0, 48)
+	b = append(b, "<a xmlns='"+ns.Acks+"' h='"...)
+	b = strconv.AppendUint(b, uint64(h), 10)
+	b = append(b, "'/>"...)
+	s.mu.Lock()
+	if !s.closed {
+		s.put(Entry{Tail: b})
+	}
+	s.mu.Unlock()
+}

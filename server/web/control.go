@@ -1,0 +1,178 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"kith/server/account"
+	"kith/server/storage"
+	"kith/xmpp/jid"
+	"kith/xmpp/sasl"
+)
+
+// maxChange bounds the body of a command.
+const maxChange = 64 << 10
+
+// Status is what kith status shows.
+type Status struct {
+	Version    string    `json:"version"`
+	Begun      time.Time `json:"begun"`
+	Hosts      []string  `json:"hosts"`
+	Database   string    `json:"database"`
+	Healthy    bool      `json:"healthy"`
+	Problem    string    `json:"problem,omitempty"`
+	Accounts   int       `json:"accounts"`
+	Sessions   int64     `json:"sessions"`
+	Streams    int       `json:"streams"`
+	Waiting    int       `json:"waiting_for_login"`
+	Delivered  int64     `json:"stanzas_delivered"`
+	Bounced    int64     `json:"stanzas_bounced"`
+	Commits    int64     `json:"commits"`
+	CommitMean float64   `json:"commit_mean_ms"`
+	Panics     int64     `json:"panics"`
+}
+
+// Change is what a command changes of an account.
+type Change struct {
+	JID      jid.JID `json:"jid"`
+	Password string  `json:"password,omitempty"`
+	Admin    bool    `json:"admin,omitempty"`
+}
+
+// Problem is a refusal: what failed, why, what to do.
+type Problem struct {
+	Error string `json:"error"`
+}
+
+// errNoHost refuses an account elsewhere.
+var errNoHost = errors.New("not a host of this server")
+
+func (s *Server) controlRoutes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", s.status)
+	mux.HandleFunc("GET /accounts", s.listAccounts)
+	mux.HandleFunc("POST /account/create", s.change("create account", func(ctx context.Context, c Change) error {
+		if s.Router.Host(c.JID.Domain()) == nil {
+			return errNoHost
+		}
+		return s.Accounts.Create(ctx, c.JID, c.Password, c.Admin)
+	}))
+	mux.HandleFunc("POST /account/password", s.change("set password of", func(ctx context.Context, c Change) error {
+		return s.Accounts.SetPassword(ctx, c.JID, c.Password)
+	}))
+	mux.HandleFunc("POST /account/disable", s.change("disable account", func(ctx context.Context, c Change) error {
+		return s.Accounts.SetDisabled(ctx, c.JID, true)
+	}))
+	mux.HandleFunc("POST /account/enable", s.change("enable account", func(ctx context.Context, c Change) error {
+		return s.Accounts.SetDisabled(ctx, c.JID, false)
+	}))
+	mux.HandleFunc("POST /account/delete", s.change("delete account", func(ctx context.Context, c Change) error {
+		return s.Accounts.Delete(ctx, c.JID)
+	}))
+	return mux
+}
+
+// change reads a command and carries it out; what says what it does to the
+// account.
+func (s *Server) change(what string, do func(context.Context, Change) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c, err := readChange(http.MaxBytesReader(w, r.Body, maxChange))
+		if err != nil {
+			status := http.StatusBadRequest
+			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+				status = http.StatusRequestEntityTooLarge
+			}
+			refuse(w, status, fmt.Sprintf("%s: %v", strings.TrimSuffix(what, " of"), err))
+			return
+		}
+		// What was begun is finished, also when nobody waits for the answer any more.
+		if err := do(context.WithoutCancel(r.Context()), c); err != nil {
+			status, why := s.explain(c.JID, err)
+			refuse(w, status, fmt.Sprintf("%s %s: %s", what, c.JID, why))
+			return
+		}
+		reply(w, struct{}{})
+	}
+}
+
+func readChange(body io.Reader) (c Change, err error) {
+	d := json.NewDecoder(body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return c, fmt.Errorf("read the command: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return c, errors.New("read the command: something follows it")
+	}
+	if c.JID.Local() == "" || !c.JID.IsBare() {
+		return c, fmt.Errorf("%q is no account; an account's address is name@domain", c.JID)
+	}
+	return c, nil
+}
+
+// explain tells an operator why a command failed and what to do about it.
+func (s *Server) explain(j jid.JID, err error) (status int, why string) {
+	switch {
+	case errors.Is(err, errNoHost):
+		return http.StatusNotFound, fmt.Sprintf("%s is %v; it serves %s", j.Domain(), err, strings.Join(s.hosts(), ", "))
+	case errors.Is(err, account.ErrExists):
+		return http.StatusConflict, account.ErrExists.Error() + "; kith account password gives it another password"
+	case errors.Is(err, account.ErrUnknown):
+		return http.StatusNotFound, account.ErrUnknown.Error() + "; kith account list shows which there are"
+	case errors.Is(err, sasl.ErrCredentials):
+		return http.StatusUnprocessableEntity, "the password is empty or holds characters that a client cannot send; choose another"
+	case errors.Is(err, storage.ErrUnavailable):
+		s.Log.Error("command failed", "account", j, "error", err)
+		return http.StatusServiceUnavailable, "the database does not answer; the log says why"
+	}
+	s.Log.Error("command failed", "account", j, "error", err)
+	return http.StatusInternalServerError, err.Error()
+}
+
+func (s *Server) hosts() (names []string) {
+	for _, h := range s.Config.Hosts {
+		names = append(names, h.Domain())
+	}
+	return names
+}
+
+func (s *Server) listAccounts(w http.ResponseWriter, r *http.Request) {
+	list, err := s.Accounts.List(r.Context())
+	if err != nil {
+		s.Log.Error("accounts not listed", "error", err)
+		refuse(w, http.StatusServiceUnavailable, "list accounts: the database does not answer; the log says why")
+		return
+	}
+	if list == nil {
+		list = []account.Info{}
+	}
+	reply(w, list)
+}
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
+	defer cancel()
+	rs, cs, db := s.Router.Stats(), s.Clients.Stats(), s.DB.Stats()
+	st := Status{
+		Version: s.Version, Begun: s.Begun, Hosts: s.hosts(), Database: s.DB.Dialect().String(), Healthy: true,
+		Sessions: rs.Sessions, Streams: cs.Streams, Waiting: cs.Waiting,
+		Delivered: rs.Delivered, Bounced: rs.Bounced, Commits: db.Groups, Panics: s.Cluster.Stats().Panics,
+	}
+	if db.Groups > 0 {
+		st.CommitMean = db.CommitSum.Seconds() * 1e3 / float64(db.Groups)
+	}
+	n, err := s.Accounts.Count(ctx)
+	if err == nil {
+		err = s.DB.Ping(ctx)
+	}
+	if st.Accounts = n; err != nil {
+		st.Healthy, st.Problem = false, err.Error()
+	}
+	reply(w, st)
+}

@@ -1,0 +1,70 @@
+package web
+
+import (
+	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// figure is one metric: how it is called and where it comes from.
+type figure struct {
+	name, help string
+	kind       prometheus.ValueType
+	value      func(*reading) float64
+}
+
+// reading is all that is read for one answer.
+type reading struct {
+	s   *Server
+	mem runtime.MemStats
+}
+
+const (
+	gauge   = prometheus.GaugeValue
+	counter = prometheus.CounterValue
+)
+
+func figures() []figure {
+	return []figure{
+		{"kith_sessions", "Sessions that are logged in.", gauge, func(r *reading) float64 { return float64(r.s.Router.Stats().Sessions) }},
+		{"kith_c2s_streams", "Streams of clients, logged in or not.", gauge, func(r *reading) float64 { return float64(r.s.Clients.Stats().Streams) }},
+		{"kith_c2s_waiting", "Streams of clients that are not logged in.", gauge, func(r *reading) float64 { return float64(r.s.Clients.Stats().Waiting) }},
+		{"kith_c2s_accepted_total", "Connections accepted.", counter, func(r *reading) float64 { return float64(r.s.Clients.Stats().Accepted) }},
+		{"kith_c2s_refused_total", "Connections refused by the limits before log-in.", counter, func(r *reading) float64 { return float64(r.s.Clients.Stats().Refused) }},
+		{"kith_c2s_logins_total", "Log-ins.", counter, func(r *reading) float64 { return float64(r.s.Clients.Stats().LoggedIn) }},
+		{"kith_c2s_failed_logins_total", "Log-ins refused for a wrong name or password.", counter, func(r *reading) float64 { return float64(r.s.Clients.Stats().FailedLogins) }},
+		{"kith_c2s_errors_total", "Streams of clients that ended with an error.", counter, func(r *reading) float64 { return float64(r.s.Clients.Stats().Broken) }},
+		{"kith_stanzas_delivered_total", "Stanzas put into sessions' queues.", counter, func(r *reading) float64 { return float64(r.s.Router.Stats().Delivered) }},
+		{"kith_messages_kept_total", "Messages stored because nobody was there.", counter, func(r *reading) float64 { return float64(r.s.Router.Stats().Kept) }},
+		{"kith_stanzas_bounced_total", "Stanzas sent back with an error.", counter, func(r *reading) float64 { return float64(r.s.Router.Stats().Bounced) }},
+		{"kith_lane_items_total", "Items handled by lanes.", counter, func(r *reading) float64 { return float64(r.s.Cluster.Stats().Envelopes) }},
+		{"kith_lane_batches_total", "Batches of lanes.", counter, func(r *reading) float64 { return float64(r.s.Cluster.Stats().Batches) }},
+		{"kith_lane_queue", "Items waiting in lanes.", gauge, func(r *reading) float64 { return float64(r.s.Cluster.Stats().Queued) }},
+		{"kith_actors", "Accounts in memory.", gauge, func(r *reading) float64 { return float64(r.s.Cluster.Stats().Actors) }},
+		{"kith_panics_total", "Panics recovered in lanes.", counter, func(r *reading) float64 { return float64(r.s.Cluster.Stats().Panics) }},
+		{"kith_store_failures_total", "Commits that failed.", counter, func(r *reading) float64 { return float64(r.s.Cluster.Stats().Failures) }},
+		{"kith_store_commits_total", "Transactions committed.", counter, func(r *reading) float64 { return float64(r.s.DB.Stats().Groups) }},
+		{"kith_store_rows_total", "Statements committed.", counter, func(r *reading) float64 { return float64(r.s.DB.Stats().Rows) }},
+		{"kith_store_commit_seconds_total", "Time spent committing.", counter, func(r *reading) float64 { return r.s.DB.Stats().CommitSum.Seconds() }},
+		{"kith_store_queue", "Commits waiting.", gauge, func(r *reading) float64 { return float64(r.s.DB.Stats().Queue) }},
+		{"kith_goroutines", "Goroutines.", gauge, func(*reading) float64 { return float64(runtime.NumGoroutine()) }},
+		{"kith_heap_bytes", "Memory in use by the heap.", gauge, func(r *reading) float64 { return float64(r.mem.HeapAlloc) }},
+		{"kith_gc_seconds_total", "Time for which collections stopped everything.", counter, func(r *reading) float64 { return float64(r.mem.PauseTotalNs) / 1e9 }},
+		{"kith_start_time_seconds", "Start of the server, Unix time.", gauge, func(r *reading) float64 { return float64(r.s.Begun.UnixMilli()) / 1e3 }},
+	}
+}
+
+// collector reads the figures when it is asked for them.
+type collector struct{ s *Server }
+
+// Describe implements prometheus.Collector.
+func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	r := &reading{s: c.s}
+	runtime.ReadMemStats(&r.mem)
+	for _, f := range figures() {
+		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(f.name, f.help, nil, nil), f.kind, f.value(r))
+	}
+}
