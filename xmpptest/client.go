@@ -1,0 +1,498 @@
+package xmpptest
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"kith/client"
+	"kith/xmpp/jid"
+	"kith/xmpp/ns"
+	"kith/xmpp/sasl"
+	"kith/xmpp/stanza"
+	"kith/xmpp/stream"
+	"kith/xmpp/xmltree"
+)
+
+var (
+	nameProceed = xmltree.Name{Space: ns.TLS, Local: "proceed"}
+	nameSuccess = xmltree.Name{Space: ns.SASL, Local: "success"}
+	nameStream  = xmltree.Name{Space: ns.Stream, Local: "stream"}
+)
+
+// Client is the client's end of a stream. It answers nothing on its own, and
+// keeps what it receives until somebody asks.
+type Client struct {
+	server *Server
+	Name   string
+	host   string
+	conn   *Conn
+	tcp    *stream.TCP
+	logged *client.Client // nil: not logged in by the library
+	done   sync.WaitGroup // the reader
+	over   bool           // the scenario knows of the end
+
+	mu      sync.Mutex // guards what follows
+	changed sync.Cond
+	queue   []xmltree.Element
+	paused  bool
+	reading bool
+	ended   bool
+	err     error // why
+}
+
+func (s *Server) client(name string) *Client {
+	c := &Client{server: s, Name: name}
+	c.changed.L = &c.mu
+	s.clients = append(s.clients, c)
+	return c
+}
+
+// loginWithin bounds a log-in.
+const loginWithin = time.Minute
+
+// Connect logs in and binds the resource of a full JID, or one that the server
+// chooses. The account is made if need be.
+func (s *Server) Connect(j jid.JID) (*Client, error) {
+	s.Account(j)
+	c := s.client(j.String())
+	c.conn = s.Dial(true)
+	ctx, cancel := context.WithTimeout(context.Background(), loginWithin)
+	defer cancel()
+	cl, err := client.NewOnConn(ctx, c.conn, client.Config{
+		JID: j, Password: Password, DirectTLS: true, TLS: s.TLS(j.Domain()),
+		Mechanisms: []string{sasl.ScramSHA256Plus}, Raw: true, Handler: c.push,
+	})
+	if err != nil {
+		s.forget(c)
+		c.conn.Close()
+		return nil, err
+	}
+	c.logged, c.tcp, c.reading = cl, cl.Conn(), true
+	c.done.Go(func() {
+		<-cl.Done()
+		c.finish(cl.Err())
+	})
+	return c, nil
+}
+
+// MustConnect is Connect with the address as a string; it fails the test.
+func (s *Server) MustConnect(j string) *Client {
+	s.t.Helper()
+	c, err := s.Connect(jid.MustParse(j))
+	if err != nil {
+		s.t.Fatalf("connect %s: %v", j, err)
+	}
+	return c
+}
+
+// MustBeOnline connects clients and sends their initial presence, in this order.
+// What that gives is forgotten.
+func (s *Server) MustBeOnline(jids ...string) []*Client {
+	s.t.Helper()
+	var out []*Client
+	for _, j := range jids {
+		c := s.MustConnect(j)
+		if err := c.available(); err != nil {
+			s.t.Fatalf("presence of %s: %v", j, err)
+		}
+		s.Settle()
+		out = append(out, c)
+	}
+	s.Drain()
+	return out
+}
+
+func (c *Client) available() error {
+	return c.logged.Send(stanza.New(stanza.Presence, "", jid.JID{}, jid.JID{}))
+}
+
+// Drain forgets what all clients have received and nobody has asked for.
+func (s *Server) Drain() {
+	s.Settle()
+	for _, c := range s.clients {
+		c.Received()
+	}
+}
+
+// Socket opens a connection for streams of a host, by direct TLS or without TLS,
+// and sends nothing on it.
+func (s *Server) Socket(name, host string, overTLS bool) (*Client, error) {
+	c := s.client(name)
+	c.host = host
+	c.conn = s.Dial(overTLS)
+	c.tcp = stream.NewTCP(c.conn, stream.Options{})
+	if overTLS {
+		if err := c.handshake(); err != nil {
+			c.conn.Close()
+			s.forget(c)
+			return nil, err
+		}
+	}
+	c.read()
+	return c, nil
+}
+
+// Open opens a connection and sends a stream header.
+func (s *Server) Open(name, host string, overTLS bool) (*Client, error) {
+	c, err := s.Socket(name, host, overTLS)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.Header()
+}
+
+// JID is the address that was bound, zero if there is none.
+func (c *Client) JID() jid.JID {
+	if c.logged == nil {
+		return jid.JID{}
+	}
+	return c.logged.JID()
+}
+
+// Conn is our end of the connection.
+func (c *Client) Conn() *Conn { return c.conn }
+
+func (c *Client) handshake() error {
+	ctx, cancel := context.WithTimeout(context.Background(), loginWithin)
+	defer cancel()
+	return c.tcp.StartTLS(ctx, c.server.TLS(c.host))
+}
+
+// StartTLS does the handshake that follows <proceed/>.
+func (c *Client) StartTLS() error {
+	if c.isReading() {
+		return errors.New("there was no <proceed/>")
+	}
+	c.done.Wait()
+	if err := c.handshake(); err != nil {
+		c.finish(err)
+		return err
+	}
+	c.read()
+	return nil
+}
+
+// Header sends a stream header to the host of the client.
+func (c *Client) Header() error {
+	return c.open(func() error {
+		return c.tcp.Open(stream.Header{To: c.host, Version: stream.Version, Lang: "en", Content: ns.Client})
+	})
+}
+
+// open begins a stream: the first, or the next one where the server has ended
+// the last (RFC 6120 §4.3.3).
+func (c *Client) open(send func() error) error {
+	if c.isReading() {
+		return send()
+	}
+	c.done.Wait()
+	if err := c.tcp.Restart(); err != nil {
+		return err
+	}
+	if err := send(); err != nil {
+		return err
+	}
+	c.read()
+	return nil
+}
+
+// Authenticate logs in by PLAIN and begins the stream that follows. What came
+// before <success/> is forgotten.
+func (c *Client) Authenticate(user string) error {
+	message := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + Password))
+	err := stream.Write(c.tcp, appender(func(w *xmltree.Writer) {
+		w.Open(xmltree.Name{Space: ns.SASL, Local: "auth"})
+		w.Attr("mechanism", sasl.Plain)
+		w.Text(message)
+		w.Close()
+	}))
+	if err != nil {
+		return err
+	}
+	for {
+		el, ok := c.Next()
+		switch {
+		case !ok:
+			return fmt.Errorf("no answer to <auth/>: %w", c.Err())
+		case el.Is(nameSuccess):
+			if err := c.Header(); err != nil {
+				return err
+			}
+			_, ok := c.Next() // the header
+			if !ok {
+				return fmt.Errorf("no stream behind <success/>: %w", c.Err())
+			}
+			return nil
+		case el.Name().Space == ns.SASL:
+			return fmt.Errorf("log-in refused: %s", el.Raw())
+		}
+	}
+}
+
+type appender func(w *xmltree.Writer)
+
+// AppendXML implements xmltree.Appender.
+func (a appender) AppendXML(w *xmltree.Writer) { a(w) }
+
+// Send sends text as it is.
+func (c *Client) Send(text string) error {
+	if isHeader(text) {
+		return c.open(func() error { return c.sendRaw(text) })
+	}
+	return c.sendRaw(text)
+}
+
+func (c *Client) sendRaw(text string) error { return c.tcp.WriteBatch([][]byte{[]byte(text)}) }
+
+// MustSend is Send; it fails the test.
+func (c *Client) MustSend(text string) {
+	c.server.t.Helper()
+	if err := c.Send(text); err != nil {
+		c.server.t.Fatalf("%s sends %s: %v", c.Name, text, err)
+	}
+}
+
+// read starts the reader of a stream that the library does not read. It ends
+// where the server ends a stream to begin another.
+func (c *Client) read() {
+	c.mu.Lock()
+	c.reading = true
+	c.mu.Unlock()
+	c.done.Go(func() {
+		h, err := c.tcp.ReadHeader()
+		if err != nil {
+			c.finish(err)
+			return
+		}
+		c.push(headerElement(h))
+		for {
+			el, err := c.tcp.ReadElement()
+			if el.Exists() {
+				c.push(el)
+			}
+			if err != nil {
+				c.finish(err)
+				return
+			}
+			if el.Is(nameProceed) || el.Is(nameSuccess) {
+				c.mu.Lock()
+				c.reading = false
+				c.mu.Unlock()
+				return
+			}
+		}
+	})
+}
+
+// headerElement is a stream header in the form of an empty element.
+func headerElement(h stream.Header) xmltree.Element {
+	el, err := xmltree.Build(appender(func(w *xmltree.Writer) {
+		w.Open(h.Name)
+		w.AttrOpt("from", h.From)
+		w.AttrOpt("to", h.To)
+		w.AttrOpt("id", h.ID)
+		w.AttrOpt("version", h.Version)
+		if h.Lang != "" {
+			w.AttrNS(xmltree.Name{Space: ns.XML, Local: "lang"}, h.Lang)
+		}
+		w.Close()
+	}))
+	if err != nil {
+		panic(err) // it was an element when it came
+	}
+	return el
+}
+
+func (c *Client) push(el xmltree.Element) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queue = append(c.queue, el)
+	c.changed.Broadcast()
+	for c.paused {
+		c.changed.Wait()
+	}
+}
+
+// finish notes the end of the stream. Whoever is told of it closes, too.
+func (c *Client) finish(err error) {
+	c.mu.Lock()
+	if !c.ended {
+		c.ended, c.err, c.reading = true, err, false
+	}
+	c.changed.Broadcast()
+	c.mu.Unlock()
+	c.tcp.Close(nil)
+}
+
+func (c *Client) isReading() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reading
+}
+
+// Pause keeps the client from reading more than one further element.
+func (c *Client) Pause() {
+	c.mu.Lock()
+	c.paused = true
+	c.mu.Unlock()
+}
+
+// Resume ends a Pause.
+func (c *Client) Resume() {
+	c.mu.Lock()
+	c.paused = false
+	c.changed.Broadcast()
+	c.mu.Unlock()
+}
+
+// receiveWithin is how long what is to come is waited for outside of a bubble.
+const receiveWithin = 10 * time.Second
+
+// Next is the next element that was received, stream headers and stream errors
+// among them; false if nothing has come.
+func (c *Client) Next() (xmltree.Element, bool) {
+	if c.server.bubble {
+		c.server.Settle()
+	} else {
+		c.await(receiveWithin)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == 0 {
+		return xmltree.Element{}, false
+	}
+	el := c.queue[0]
+	c.queue = c.queue[1:]
+	return el, true
+}
+
+// await waits in real time until there is an element or the end.
+func (c *Client) await(within time.Duration) {
+	end := time.Now().Add(within)
+	timer := time.AfterFunc(within, func() {
+		c.mu.Lock()
+		c.changed.Broadcast()
+		c.mu.Unlock()
+	})
+	defer timer.Stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.queue) == 0 && !c.ended && time.Now().Before(end) {
+		c.changed.Wait()
+	}
+}
+
+// waiting is what has come and nobody has asked for.
+func (c *Client) waiting() []xmltree.Element {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.queue)
+}
+
+// take removes an element of those that wait.
+func (c *Client) take(i int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queue = slices.Delete(slices.Clone(c.queue), i, i+1)
+}
+
+// Received is all that has come and nobody has asked for yet.
+func (c *Client) Received() []xmltree.Element {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	got := c.queue
+	c.queue = nil
+	return got
+}
+
+// Expect fails the test unless the next element is as the pattern says, see Run.
+func (c *Client) Expect(pattern string) xmltree.Element {
+	c.server.t.Helper()
+	want, err := parsePattern(pattern)
+	if err != nil {
+		c.server.t.Fatalf("%s: %v", pattern, err)
+	}
+	el, ok := c.Next()
+	if !ok {
+		c.server.t.Fatalf("%s got nothing (%v), want %s", c.Name, c.Err(), pattern)
+	}
+	if diff := want.match(el, make(vars)); diff != nil {
+		c.server.t.Fatalf("%s\ngot:  %s\nwant: %s\n%v", c.Name, el.Raw(), pattern, diff)
+	}
+	return el
+}
+
+// ExpectNothing fails the test if anything has come.
+func (c *Client) ExpectNothing() {
+	c.server.t.Helper()
+	c.server.Settle()
+	for _, el := range c.Received() {
+		c.server.t.Errorf("%s got %s, want nothing", c.Name, el.Raw())
+	}
+}
+
+// Ended tells whether the stream has ended, and how: io.EOF if the server closed
+// it in order, a *stream.PeerError if it sent an error.
+func (c *Client) Ended() (bool, error) {
+	if c.server.bubble {
+		c.server.Settle()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended, c.err
+}
+
+// Err is why the stream has ended, nil if it has not.
+func (c *Client) Err() error {
+	_, err := c.Ended()
+	return err
+}
+
+// ExpectError waits for the end of the stream and fails the test unless it ends
+// with a stream error of that condition.
+func (c *Client) ExpectError(want *stream.Error) {
+	c.server.t.Helper()
+	for {
+		if _, ok := c.Next(); !ok {
+			break
+		}
+	}
+	if ended, err := c.Ended(); !ended || !errors.Is(err, want) {
+		c.server.t.Errorf("%s: stream ended: %v, with %v; want %v", c.Name, ended, err, want)
+	}
+}
+
+// Close ends the stream in order.
+func (c *Client) Close() {
+	c.Resume()
+	if c.logged != nil {
+		// Whoever closes does not care if the other end was faster.
+		c.logged.Close()
+	} else {
+		c.tcp.Close(nil)
+	}
+	c.end()
+}
+
+// Cut cuts the connection: the server hears nothing any more, not even the end
+// of the stream.
+func (c *Client) Cut() { c.end() }
+
+// end closes the connection and waits for the reader.
+func (c *Client) end() {
+	c.Resume()
+	c.conn.Close()
+	if c.tcp != nil {
+		c.tcp.Close(io.ErrUnexpectedEOF)
+	}
+	c.done.Wait()
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
+}

@@ -1,0 +1,297 @@
+// Package xmpptest runs a server, its clients and the network between them in
+// one process: for tests in Go, and for scenarios written in the words of the
+// specifications (see Run).
+//
+// In a bubble of testing/synctest time is virtual, and that nothing is received
+// is exact. Outside of one, what comes is waited for in real time.
+package xmpptest
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"kith/server"
+	"kith/server/account"
+	"kith/server/config"
+	"kith/xmpp/jid"
+)
+
+// Password is that of every account.
+const Password = "secret"
+
+// Hosts are those of a test's server, unless it says otherwise.
+var Hosts = []string{"montague.example", "capulet.example", "shakespeare.lit"}
+
+// Option changes the server of a test.
+type Option func(*options)
+
+type options struct {
+	toml   []string
+	url    string
+	buffer int
+}
+
+// Config changes the configuration: TOML, in the form of kith.toml. Of several,
+// the later ones win key by key.
+func Config(toml string) Option {
+	return func(o *options) { o.toml = append(o.toml, toml) }
+}
+
+// Storage keeps the server's data in another database than SQLite in the test's
+// directory.
+func Storage(url string) Option { return func(o *options) { o.url = url } }
+
+// Buffer sets how many bytes a connection holds in each direction.
+func Buffer(size int) Option { return func(o *options) { o.buffer = size } }
+
+// Server is a server under test.
+type Server struct {
+	t      testing.TB
+	bubble bool
+	opts   options
+	config *config.Config
+	dir    string
+	roots  *x509.CertPool
+	log    *buffer
+
+	server  *server.Server // nil while it is stopped
+	clients []*Client
+	port    int
+	known   map[jid.JID]bool // accounts that were made
+}
+
+// New starts a server; it is closed when the test ends, with all clients. In a
+// bubble it must be called by the bubble's test.
+func New(t testing.TB, opts ...Option) *Server {
+	t.Helper()
+	s := &Server{t: t, bubble: inBubble(), dir: t.TempDir(), known: make(map[jid.JID]bool), log: new(buffer), port: 50000}
+	s.opts.buffer = bufferSize
+	for _, o := range opts {
+		o(&s.opts)
+	}
+	if err := s.configure(); err != nil {
+		t.Fatalf("configure: %v", err)
+	}
+	t.Cleanup(func() {
+		s.stop()
+		if t.Failed() && s.log.Len() > 0 {
+			t.Logf("the server's log:\n%s", s.log)
+		}
+	})
+	s.start()
+	return s
+}
+
+// inBubble finds out by what only a bubble allows.
+func inBubble() (in bool) {
+	defer func() {
+		if recover() != nil {
+			in = false
+		}
+	}()
+	synctest.Wait()
+	return true
+}
+
+// configure writes the configuration that a person would have written, and loads
+// it.
+func (s *Server) configure() error {
+	c := map[string]any{
+		"hosts":  Hosts,
+		"data":   filepath.Join(s.dir, "data"),
+		"listen": map[string]any{"client": []string{}, "client_tls": []string{}, "admin": []string{}},
+		"tls":    map[string]any{"certificate": filepath.Join(s.dir, "server.crt"), "key": filepath.Join(s.dir, "server.key")},
+	}
+	if s.opts.url != "" {
+		c["storage"] = map[string]any{"url": s.opts.url}
+	}
+	for _, text := range s.opts.toml {
+		var more map[string]any
+		if err := toml.Unmarshal([]byte(text), &more); err != nil {
+			return fmt.Errorf("%w in\n%s", err, text)
+		}
+		merge(c, more)
+	}
+	hosts, err := names(c["hosts"])
+	if err != nil {
+		return err
+	}
+	if s.roots, err = certify(s.dir, hosts); err != nil {
+		return err
+	}
+	text, err := toml.Marshal(c)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(s.dir, "kith.toml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return err
+	}
+	s.config, err = config.Load(file)
+	return err
+}
+
+func names(v any) ([]string, error) {
+	switch v := v.(type) {
+	case []string:
+		return v, nil
+	case []any:
+		var out []string
+		for _, n := range v {
+			name, ok := n.(string)
+			if !ok {
+				return nil, fmt.Errorf("hosts: %v is no name", n)
+			}
+			out = append(out, name)
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("hosts: %v is no list", v)
+}
+
+// merge puts what more says in the place of what c says, table by table.
+func merge(c, more map[string]any) {
+	for k, v := range more {
+		if into, ok := c[k].(map[string]any); ok {
+			if table, ok := v.(map[string]any); ok {
+				merged := maps.Clone(into)
+				merge(merged, table)
+				v = merged
+			}
+		}
+		c[k] = v
+	}
+}
+
+func (s *Server) start() {
+	s.t.Helper()
+	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	srv, err := server.New(context.Background(), s.config, "test", log)
+	if err != nil {
+		s.t.Fatalf("start the server: %v", err)
+	}
+	s.server = srv
+}
+
+// stop closes the server and, after it, all clients.
+func (s *Server) stop() {
+	s.t.Helper()
+	if s.server != nil {
+		if err := s.server.Close(); err != nil {
+			s.t.Errorf("close the server: %v", err)
+		}
+		s.server = nil
+	}
+	for _, c := range s.clients {
+		c.end()
+	}
+	s.clients = nil
+}
+
+// Restart stops the server as its administrator would and starts it again with
+// the same data. All streams end.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.stop()
+	s.start()
+}
+
+// Accounts are the server's.
+func (s *Server) Accounts() *account.Store { return s.server.Accounts() }
+
+// Roots are the authorities that the server's certificates are verified by.
+func (s *Server) Roots() *x509.CertPool { return s.roots }
+
+// TLS is the configuration of a client of a host.
+func (s *Server) TLS(host string) *tls.Config {
+	return &tls.Config{RootCAs: s.roots, ServerName: host, MinVersion: tls.VersionTLS12, NextProtos: []string{"xmpp-client"}}
+}
+
+// Account makes an account unless the test has made it already.
+func (s *Server) Account(j jid.JID) jid.JID {
+	s.t.Helper()
+	j = j.Bare()
+	if s.known[j] {
+		return j
+	}
+	if err := s.Accounts().Create(context.Background(), j, Password, false); err != nil && !errors.Is(err, account.ErrExists) {
+		s.t.Fatal(err)
+	}
+	s.known[j] = true
+	return j
+}
+
+// Dial opens a connection to the server, on the port for direct TLS or on the
+// other. All connections come from the same address.
+func (s *Server) Dial(direct bool) *Conn { return s.DialFrom("192.0.2.1", direct) }
+
+// DialFrom is Dial from another address.
+func (s *Server) DialFrom(ip string, direct bool) *Conn {
+	s.port++
+	to := 5222
+	if direct {
+		to = 5223
+	}
+	ours, theirs := Pipe(s.opts.buffer,
+		&net.TCPAddr{IP: net.ParseIP(ip), Port: s.port}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 254), Port: to})
+	s.server.Serve(theirs, direct)
+	return ours
+}
+
+// Settle waits until the server and its clients have done all that they can
+// without time passing. Outside of a bubble nobody knows when that is.
+func (s *Server) Settle() {
+	if s.bubble {
+		synctest.Wait()
+		return
+	}
+	time.Sleep(settleWithin)
+}
+
+// settleWithin is what outside of a bubble counts as nothing to be done.
+const settleWithin = 100 * time.Millisecond
+
+// forget drops a client that has ended.
+func (s *Server) forget(c *Client) {
+	s.clients = slices.DeleteFunc(s.clients, func(other *Client) bool { return other == c })
+}
+
+// buffer is a log that many write.
+type buffer struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) Len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Len()
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
