@@ -17,6 +17,8 @@ type Decoder struct {
 	header Header
 	s      *scanner // of the element under way
 	err    error    // final
+
+	skipped *skipped // the element under way, if it is too long
 }
 
 // NewDecoder begins a stream.
@@ -56,7 +58,8 @@ func (d *Decoder) Reset() {
 
 // Next returns the next first-level element. It skips white space between
 // elements, reads the header first if nobody has, and returns io.EOF for the
-// stream's end tag, ErrIncomplete when it needs more bytes, or a *SyntaxError.
+// stream's end tag, ErrIncomplete when it needs more bytes, an *OversizeError in
+// place of an element that was too long, or a *SyntaxError.
 func (d *Decoder) Next() (Element, error) {
 	if d.ctx == nil {
 		if _, err := d.Header(); err != nil {
@@ -79,6 +82,9 @@ func (d *Decoder) Next() (Element, error) {
 	if err := d.scan(); err != nil {
 		return Element{}, err
 	}
+	if d.skipped != nil {
+		return Element{}, d.oversize()
+	}
 	if d.s.eof {
 		d.finish()
 		d.err = io.EOF
@@ -91,15 +97,20 @@ func (d *Decoder) Next() (Element, error) {
 
 // scan goes on with the element under way.
 func (d *Decoder) scan() error {
-	err := d.s.scan(d.rest)
-	if err == nil {
-		return nil
+	if d.skipped != nil {
+		return d.skipOn()
 	}
-	if err == ErrIncomplete {
+	switch err := d.s.scan(d.rest); {
+	case err == nil:
+		return nil
+	case err == ErrIncomplete:
 		d.s.shrink()
 		return d.incomplete()
+	case d.s.maySkip():
+		return d.skip()
+	default:
+		return d.fail(err)
 	}
-	return d.fail(err)
 }
 
 // finish drops what the scanner has read, and the scanner.
@@ -141,7 +152,7 @@ func (d *Decoder) fail(err error) error {
 	}
 	if d.s != nil {
 		d.s.release()
-		d.s = nil
+		d.s, d.skipped = nil, nil
 	}
 	d.err = err
 	return err

@@ -10,10 +10,11 @@
 // Names, values and text are handed out as parts of those bytes; they are
 // decoded, and so copied, only where a reference or a CDATA section is in them.
 //
-// The scanner is strict: UTF-8, XML 1.0 (5th edition) and Namespaces in XML
-// 1.0, without what RFC 6120 §11.1 forbids. It goes through the bytes once,
-// however they arrive, and neither it nor the writer recurses. Limits hold
-// while bytes arrive. At most eight times the bytes of a peer are held in
+// The scanner is strict: UTF-8, XML 1.0 and Namespaces in XML 1.0, without what
+// RFC 6120 §11.1 forbids and with names in ASCII only. It goes through the bytes
+// once, however they arrive, and neither it nor the writer recurses. Limits hold
+// while bytes arrive. An element that is merely too long can be scanned to its
+// end, in little memory, so that the stream outlives it (Limits.Skip). At most eight times the bytes of a peer are held in
 // memory, and writing an element anew makes it at most six times longer, but
 // for what it takes from outside (a namespace name has at most 256 bytes).
 //

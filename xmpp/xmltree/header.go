@@ -28,6 +28,7 @@ func (d *Decoder) Header() (Header, error) {
 		}
 		limits := d.limits
 		limits.Bytes -= int(d.offset)
+		limits.Skip = 0
 		d.s = newScanner(document, limits, true)
 	}
 	if err := d.scan(); err != nil {

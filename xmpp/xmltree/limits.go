@@ -8,6 +8,13 @@ type Limits struct {
 	Elements   int // elements of one first-level element
 	Attrs      int // attributes of one element, namespace declarations included
 	Namespaces int // different namespaces declared in one first-level element, and prefixes in force at once
+
+	// Skip is the bytes up to which a first-level element that has more than
+	// Bytes is scanned to its end without being kept, for the stream to go on
+	// behind it; see OversizeError. All other limits hold, and its start tag must
+	// be within Bytes. An element that is longer still ends the stream, as does
+	// any that has more than Bytes if Skip is 0.
+	Skip int
 }
 
 // DefaultLimits are those of a client's stream after login.
@@ -39,6 +46,7 @@ func (l Limits) withDefaults() Limits {
 		Elements:   clamp(l.Elements, d.Elements, maxNodes),
 		Attrs:      clamp(l.Attrs, d.Attrs, maxNodes),
 		Namespaces: clamp(l.Namespaces, d.Namespaces, maxNodes),
+		Skip:       clamp(l.Skip, d.Skip, maxBytes),
 	}
 }
 

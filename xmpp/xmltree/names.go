@@ -1,7 +1,5 @@
 package xmltree
 
-import "unicode/utf8"
-
 // Namespaces that the syntax itself knows.
 const (
 	nsXML    = "http://www.w3.org/XML/1998/namespace"
@@ -45,36 +43,14 @@ func isChar(r rune) bool {
 	return r >= 0x20 && r != 0xFFFE && r != 0xFFFF || r == '\t' || r == '\n' || r == '\r'
 }
 
-// isNameStart is NameStartChar (XML 1.0, 5th edition, §2.3) without the colon.
-func isNameStart(r rune) bool {
-	if r < utf8.RuneSelf {
-		return r >= 0 && class[r]&classStart != 0
-	}
-	switch {
-	case r < 0x2000:
-		return r >= 0xC0 && r != 0xD7 && r != 0xF7 && r != 0x37E && !(r >= 0x300 && r <= 0x36F)
-	case r < 0x3001:
-		return r == 0x200C || r == 0x200D || r >= 0x2070 && r <= 0x218F || r >= 0x2C00 && r <= 0x2FEF
-	case r < 0x10000:
-		return r <= 0xD7FF || r >= 0xF900 && r <= 0xFDCF || r >= 0xFDF0 && r <= 0xFFFD
-	}
-	return r <= 0xEFFFF
-}
-
-// isNameChar is NameChar (XML 1.0, 5th edition, §2.3) without the colon.
-func isNameChar(r rune) bool {
-	if r < utf8.RuneSelf {
-		return r >= 0 && class[r]&className != 0
-	}
-	return isNameStart(r) || r == 0xB7 || r >= 0x300 && r <= 0x36F || r == 0x203F || r == 0x2040
-}
-
-// isNCName tells whether s can stand in a tag as it is (Namespaces in XML §3).
+// isNCName tells whether s can stand in a tag as it is: an NCName (Namespaces in
+// XML §3) of ASCII letters, digits and marks. Parsers do not agree on which
+// other characters make a name, so we neither read nor write them there.
 func isNCName(s string) bool {
-	for i, r := range s {
-		if r == utf8.RuneError || !isNameChar(r) || i == 0 && !isNameStart(r) {
+	for i := range len(s) {
+		if class[s[i]]&className == 0 {
 			return false
 		}
 	}
-	return s != ""
+	return s != "" && class[s[0]]&classStart != 0
 }

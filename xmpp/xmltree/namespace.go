@@ -63,8 +63,7 @@ func (s *scanner) opened(data []byte, end int) error {
 	for k := range attrs {
 		a := &attrs[k]
 		switch {
-		case a.colon == 0 && a.name == 5 && string(data[a.start:a.start+5]) == "xmlns",
-			a.colon == 6 && string(data[a.start:a.start+6]) == "xmlns:":
+		case isDeclaration(data, a):
 			if err := s.declare(data, top, a, top.node+1+uint32(k)); err != nil {
 				return err
 			}
@@ -90,6 +89,12 @@ func (s *scanner) opened(data []byte, end int) error {
 		}
 	}
 	return s.unique(data, attrs)
+}
+
+// isDeclaration tells whether an attribute declares a namespace (Namespaces in XML §3).
+func isDeclaration(data []byte, a *node) bool {
+	return a.colon == 0 && a.name == 5 && string(data[a.start:a.start+5]) == "xmlns" ||
+		a.colon == 6 && string(data[a.start:a.start+6]) == "xmlns:"
 }
 
 func (s *scanner) resolveElement(data []byte, top *openElement, e *node) error {

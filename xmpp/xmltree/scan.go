@@ -24,6 +24,7 @@ type scanner struct {
 	header bool // stop behind the first open tag
 	eof    bool // what came was the end tag of the stream, or the whole of it
 	lang   bool // some element has an xml:lang
+	long   bool // there are more bytes than allowed, and nothing else is wrong so far
 
 	elements   int
 	nodes      []node
@@ -83,7 +84,7 @@ func newScanner(ctx *context, limits Limits, header bool) *scanner {
 	s := scanners.Get().(*scanner)
 	s.limits, s.ctx, s.outer, s.header = limits, ctx, ctx.outer, header
 	s.state, s.pos = atMarkup, 1
-	s.eof, s.lang, s.elements, s.namespaces = false, false, 0, 0
+	s.eof, s.lang, s.long, s.elements, s.namespaces = false, false, false, 0, 0
 	s.nodes, s.open, s.scope, s.decls = s.nodes[:0], s.open[:0], s.scope[:0], s.decls[:0]
 	return s
 }
@@ -102,9 +103,15 @@ func (s *scanner) scan(data []byte) error {
 	n := min(len(data), s.limits.Bytes)
 	err := s.run(data[:n])
 	if err == ErrIncomplete && n == s.limits.Bytes {
+		s.long = true
 		return s.fail(n, PolicyViolation, "more bytes than allowed")
 	}
 	return err
+}
+
+// maySkip tells whether the element is too long, but may be read to its end.
+func (s *scanner) maySkip() bool {
+	return s.long && s.limits.Skip > s.limits.Bytes && len(s.nodes) > 0 && s.nodes[0].open > 0
 }
 
 func (s *scanner) run(data []byte) (err error) {

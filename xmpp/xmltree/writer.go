@@ -3,6 +3,7 @@ package xmltree
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Appender is what can write itself as XML.
@@ -215,7 +216,7 @@ func (w *Writer) name(s string) {
 		return
 	}
 	bent := strings.Map(func(r rune) rune {
-		if isNameChar(r) && r != '\uFFFD' {
+		if r < utf8.RuneSelf && class[r]&className != 0 {
 			return r
 		}
 		return '_'

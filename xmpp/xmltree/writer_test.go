@@ -80,7 +80,7 @@ func TestWriter(t *testing.T) {
 // TestWriterNames: no name breaks out of its tag.
 func TestWriterNames(t *testing.T) {
 	for in, want := range map[string]string{
-		"a": "a", "": "_", "1": "_1", "a b": "a_b", "a:b": "a_b", "a'/><b": "a____b", "\xff": "_", "é": "é", "-": "_-",
+		"a": "a", "": "_", "1": "_1", "a b": "a_b", "a:b": "a_b", "a'/><b": "a____b", "\xff": "_", "é": "_", "a\u0301": "a_", "\U00010000": "_", "p\u00b7q": "p_q", "-": "_-",
 	} {
 		if got := string(Marshal(writes(func(w *Writer) { w.Element(Name{"", in}, "") }), "")); got != "<"+want+"/>" {
 			t.Errorf("element %q is written %s, want <%s/>", in, got, want)
