@@ -223,7 +223,11 @@ func literal(e ast.Expr) bool {
 }
 
 // checkBuiltXML: text and attributes are escaped by xmltree.Writer and nowhere else.
+// Scenarios are text that becomes XML: their runner is the exception.
 func checkBuiltXML(f file) []string {
+	if strings.HasPrefix(f.name, "xmpptest/") {
+		return nil
+	}
 	if f.test() || under(f.name, []string{"interop", "bench"}) {
 		return nil
 	}

@@ -134,7 +134,7 @@ func (s *Server) Socket(name, host string, overTLS bool) (*Client, error) {
 			return nil, err
 		}
 	}
-	c.read()
+	c.read(true)
 	return c, nil
 }
 
@@ -158,6 +158,9 @@ func (c *Client) JID() jid.JID {
 // Conn is our end of the connection.
 func (c *Client) Conn() *Conn { return c.conn }
 
+// Bindings are the channel bindings of the connection.
+func (c *Client) Bindings() []sasl.Binding { return c.tcp.Bindings() }
+
 func (c *Client) handshake() error {
 	ctx, cancel := context.WithTimeout(context.Background(), loginWithin)
 	defer cancel()
@@ -174,7 +177,7 @@ func (c *Client) StartTLS() error {
 		c.finish(err)
 		return err
 	}
-	c.read()
+	c.read(true)
 	return nil
 }
 
@@ -198,7 +201,7 @@ func (c *Client) open(send func() error) error {
 	if err := send(); err != nil {
 		return err
 	}
-	c.read()
+	c.read(true)
 	return nil
 }
 
@@ -258,19 +261,22 @@ func (c *Client) MustSend(text string) {
 	}
 }
 
-// read starts the reader of a stream that the library does not read. It ends
-// where the server ends a stream to begin another.
-func (c *Client) read() {
+// read starts the reader of a stream that the library does not read: of its
+// header, unless that was read, and of what follows, to where the server ends the
+// stream to begin another.
+func (c *Client) read(header bool) {
 	c.mu.Lock()
 	c.reading = true
 	c.mu.Unlock()
 	c.done.Go(func() {
-		h, err := c.tcp.ReadHeader()
-		if err != nil {
-			c.finish(err)
-			return
+		if header {
+			h, err := c.tcp.ReadHeader()
+			if err != nil {
+				c.finish(err)
+				return
+			}
+			c.push(headerElement(h))
 		}
-		c.push(headerElement(h))
 		for {
 			el, err := c.tcp.ReadElement()
 			if el.Exists() {
@@ -288,6 +294,18 @@ func (c *Client) read() {
 			}
 		}
 	})
+}
+
+// listen reads on where a stream that the server ended was to be followed by
+// another.
+func (c *Client) listen() {
+	c.mu.Lock()
+	idle := !c.reading && !c.ended
+	c.mu.Unlock()
+	if idle {
+		c.done.Wait()
+		c.read(false)
+	}
 }
 
 // headerElement is a stream header in the form of an empty element.

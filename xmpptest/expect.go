@@ -133,6 +133,7 @@ func (r *run) closed(st *step, c *Client) error {
 		want = "the end of the connection"
 	}
 	c.over = true
+	c.listen()
 	el, ok := c.Next()
 	if ok && st.text != "" && stream.IsError(el) && el.Child(xmltree.Name{Space: ns.Streams, Local: st.text}).Exists() {
 		el, ok = c.Next()

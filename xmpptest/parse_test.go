@@ -150,7 +150,9 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(string(text))
+		for _, block := range strings.Split(string(text), "\n\n") {
+			f.Add(block)
+		}
 	}
 	f.Add("romeo < <a x='{b}' ...>...<c>{b}</c>...</a>")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -378,4 +378,3 @@ func (r *run) manage(c *Client) error {
 	}
 	return nil
 }
-

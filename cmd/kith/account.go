@@ -54,7 +54,7 @@ type passwordMapper struct{}
 func (passwordMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 	var name string
 	if err := ctx.Scan.PopValueInto("file", &name); err != nil {
-		return err
+		return errors.New("it wants the name of a file, - for standard input")
 	}
 	target.SetString(name)
 	return nil
@@ -239,7 +239,11 @@ func (c listCmd) Run() error {
 		if a.Disabled {
 			notes = append(notes, "disabled")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\n", a.JID, a.Created.Local().Format("2006-01-02 15:04"), strings.Join(notes, ", "))
+		line := []string{a.JID.String(), a.Created.Local().Format("2006-01-02 15:04")}
+		if len(notes) > 0 {
+			line = append(line, strings.Join(notes, ", "))
+		}
+		fmt.Fprintln(t, strings.Join(line, "\t"))
 	}
 	return t.Flush()
 }

@@ -32,7 +32,7 @@ type cli struct {
 	Xeps    xepsCmd    `cmd:"" help:"Print what the server implements, as docs/xeps.md has it."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
-	PrintVersion kong.VersionFlag `name:"version" help:"Print the version."`
+	PrintVersion kong.VersionFlag `name:"version" hidden:"" help:"Print the version."`
 
 	Init    laterCmd `cmd:"" hidden:"" help:"Not in this version."`
 	Check   laterCmd `cmd:"" hidden:"" help:"Not in this version."`

@@ -13,6 +13,7 @@ import (
 
 	"kith/server"
 	"kith/server/config"
+	"kith/server/storage"
 	"kith/server/web"
 )
 
@@ -51,10 +52,22 @@ func (s serveCmd) Run() error {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	defer stop()
 	srv, err := server.New(ctx, c, version, logger(c))
-	if err != nil {
+	switch {
+	case errors.Is(err, storage.ErrUnavailable):
+		return fmt.Errorf("%w; [storage] in the configuration names the database, %s", err, database(c))
+	case err != nil:
 		return err
 	}
 	return srv.Run(ctx, func() { fmt.Print(greeting(c, srv.Fingerprint(), os.Args[0])) })
+}
+
+// database tells which one is meant. The URL of a PostgreSQL database may hold a
+// password.
+func database(c *config.Config) string {
+	if url := c.StorageURL(); strings.HasPrefix(url, "sqlite:") {
+		return "now " + url
+	}
+	return "now one of PostgreSQL"
 }
 
 func logger(c *config.Config) *slog.Logger {
@@ -75,8 +88,8 @@ func greeting(c *config.Config, fingerprint, program string) string {
 		names = append(names, h.Domain())
 	}
 	fmt.Fprintf(&b, "Kith %s serves %s.\n\n", version, strings.Join(names, ", "))
-	line("clients", join(c.Listen.Client)+" (STARTTLS)")
-	line("", join(c.Listen.ClientTLS)+" (direct TLS)")
+	line("clients", join(c.Listen.Client, " (STARTTLS)"))
+	line("", join(c.Listen.ClientTLS, " (direct TLS)"))
 	if len(c.Listen.Admin) > 0 {
 		line("health", "http://"+c.Listen.Admin[0].String()+"/healthz, /readyz, /metrics")
 	}
@@ -96,15 +109,15 @@ func greeting(c *config.Config, fingerprint, program string) string {
 	return b.String()
 }
 
-func join(addrs []netip.AddrPort) string {
+func join(addrs []netip.AddrPort, how string) string {
 	if len(addrs) == 0 {
-		return "none"
+		return "none" + how
 	}
 	var s []string
 	for _, a := range addrs {
 		s = append(s, a.String())
 	}
-	return strings.Join(s, ", ")
+	return strings.Join(s, ", ") + how
 }
 
 // raiseFileLimit lets the server have as many connections as the system allows

@@ -50,7 +50,9 @@ func (c *client) login(direct bool) (err error) {
 	if err != nil {
 		return err
 	}
-	c.conn.SetLimits(c.limits())
+	limits := c.limits()
+	limits.Skip = max(8*limits.Bytes, minSkip)
+	c.conn.SetLimits(limits)
 	if l.StanzaRate > 0 {
 		c.stanzas = rate.NewLimiter(rate.Limit(l.StanzaRate), l.StanzaBurst)
 	}
@@ -60,6 +62,10 @@ func (c *client) login(direct bool) (err error) {
 	c.session.Start()
 	return nil
 }
+
+// minSkip is the size up to which, at least, a stanza that is too large is bounced
+// and the stream goes on. While somebody logs in there is no such grace.
+const minSkip = 4 << 20
 
 // limits of what a client may send once it has logged in.
 func (c *client) limits() xmltree.Limits {
@@ -125,6 +131,11 @@ func (c *client) Bind(ctx context.Context, user jid.JID, resource string) (jid.J
 		QueueBytes: int(l.SessionQueue), UnackedBytes: int(l.Unacked), Unacked: l.UnackedStanzas,
 	})
 	s.Remote = c.conn.RemoteAddr().String()
+	in.OnOverdue(func() {
+		if s.AcksEnabled() { // the client must not believe that what it sent is kept
+			s.Close(stream.ErrInternalServerError.With("what you sent could not be kept in time"))
+		}
+	})
 	if err := c.server.router.Bind(ctx, s, l.Sessions); err != nil {
 		return jid.JID{}, err
 	}

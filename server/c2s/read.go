@@ -2,6 +2,7 @@ package c2s
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"runtime/debug"
@@ -41,6 +42,7 @@ type client struct {
 	worked  bool          // since the reader began
 	idle    time.Duration // the deadline that is set, and when it was
 	since   time.Time
+	heard   uint64 // bytes that had come in then
 
 	tried string // the account that the client last tried to log in to
 }
@@ -62,11 +64,21 @@ func (c *client) read() (err error) {
 			}
 		}
 		el, err := c.conn.ReadElement()
+		var large *xmltree.OversizeError
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
+		case errors.As(err, &large):
+			if err := c.oversize(large); err != nil {
+				return err
+			}
+			c.pinged, c.worked = false, true
+			continue
 		case isTimeout(err) && c.worked:
 			return errRest
+		case isTimeout(err) && c.spoke():
+			c.pinged = false
+			continue
 		case isTimeout(err):
 			if err := c.ping(); err != nil {
 				return err
@@ -108,7 +120,15 @@ func (c *client) wait() error {
 		return nil // a deadline costs a timer: near enough is good enough
 	}
 	c.idle, c.since = idle, now
+	c.heard, _ = c.conn.Counters()
 	return c.conn.SetReadDeadline(now.Add(idle))
+}
+
+// spoke reports whether anything has come since the deadline was set: white
+// space, too, is a sign of life (RFC 6120 §4.6.1).
+func (c *client) spoke() bool {
+	in, _ := c.conn.Counters()
+	return in != c.heard
 }
 
 // submit hands what has been read to the owner of the account.
@@ -129,9 +149,7 @@ func (c *client) element(el xmltree.Element) error {
 	if el.Name().Space == ns.Acks {
 		return c.acks(el)
 	}
-	if err := c.slow(el); err != nil {
-		return err
-	}
+	c.slow(el.Len())
 	l, err := c.server.router.Leaving(c.session, &c.asker, el, time.Now())
 	if err != nil {
 		return err
@@ -140,22 +158,39 @@ func (c *client) element(el xmltree.Element) error {
 	return nil
 }
 
+// oversize bounces a stanza that was too large to be kept; there is no other
+// answer to an element that is no stanza than the end of the stream.
+func (c *client) oversize(e *xmltree.OversizeError) error {
+	if stanza.KindOf(e.Start) == 0 {
+		return stream.ErrPolicyViolation.Because(e)
+	}
+	c.slow(e.Size)
+	why := stanza.ErrPolicyViolation.With(fmt.Sprintf("The stanza is too large: it has %d bytes, at most %d are allowed.", e.Size, e.Limit))
+	l, err := c.server.router.Unfit(c.session, &c.asker, e.Start, why, time.Now())
+	if err != nil {
+		return err
+	}
+	c.items = append(c.items, l)
+	return nil
+}
+
 // slow makes the reader wait while the client is faster than it may be.
-func (c *client) slow(el xmltree.Element) error {
+func (c *client) slow(size int) {
 	now := time.Now()
 	var wait time.Duration
 	if c.stanzas != nil {
 		wait = c.stanzas.ReserveN(now, 1).DelayFrom(now)
 	}
 	if c.bytes != nil {
-		r := c.bytes.ReserveN(now, min(el.Len(), c.bytes.Burst()))
-		wait = max(wait, r.DelayFrom(now))
+		for burst := c.bytes.Burst(); size > 0; size -= burst {
+			r := c.bytes.ReserveN(now, min(size, burst))
+			wait = max(wait, r.DelayFrom(now))
+		}
 	}
 	if wait > 0 {
 		c.submit()
 		time.Sleep(wait)
 	}
-	return nil
 }
 
 // acks handles the elements of stream management (XEP-0198).

@@ -106,15 +106,31 @@ func (l *lane) claim() bool {
 func (l *lane) take() []envelope {
 	l.mu.Lock()
 	if len(l.queue) == 0 {
-		l.running = false
-		l.mu.Unlock()
-		l.c.release()
+		l.letGo()
 		return nil
 	}
 	b := l.queue
 	l.queue, l.spare = l.spare[:0], nil
 	l.mu.Unlock()
 	return b
+}
+
+// rest gives the token back if nothing is queued, and reports whether it did.
+func (l *lane) rest() bool {
+	l.mu.Lock()
+	if len(l.queue) > 0 {
+		l.mu.Unlock()
+		return false
+	}
+	l.letGo()
+	return true
+}
+
+// letGo gives the token back, and unlocks.
+func (l *lane) letGo() {
+	l.running = false
+	l.mu.Unlock()
+	l.c.release()
 }
 
 // giveBack returns a batch's array for the next queue.

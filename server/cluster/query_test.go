@@ -12,7 +12,7 @@ import (
 	"kith/server/cluster"
 )
 
-// query asks about target; read takes so long.
+// query asks about target; read takes so long. It runs in a synctest bubble.
 func (j *journal) query(a *cluster.Asker, target cluster.Key, name string, long time.Duration) *item {
 	return do(func(turn *cluster.Turn, _ *actor) {
 		turn.Query(a, target, func(context.Context) func() {

@@ -42,15 +42,20 @@ func (c *Local) goLane(l *lane) {
 	}()
 }
 
-// run runs the claimed lanes, and those that they claim, until none is left.
+// run runs the claimed lanes, and those that they claim, until none is left: a
+// batch of each in turn.
 func (r *runner) run() {
 	for r.head < len(r.todo) {
-		if r.inline && r.left <= 0 {
-			r.spawn()
-			break
-		}
 		l := r.todo[r.head]
 		r.head++
+		if r.left <= 0 { // there may be others who have nothing to do
+			r.spawn()
+			if r.inline {
+				r.c.goLane(l)
+				break
+			}
+			r.left = batchBudget
+		}
 		r.runLane(l)
 	}
 	clear(r.todo)
@@ -59,7 +64,7 @@ func (r *runner) run() {
 }
 
 // spawn gives all claimed lanes goroutines of their own, since this one is
-// about to wait, or has enough to do.
+// about to wait, or has had enough.
 func (r *runner) spawn() {
 	for _, l := range r.todo[r.head:] {
 		r.c.goLane(l)
@@ -68,46 +73,41 @@ func (r *runner) spawn() {
 	r.todo, r.head = r.todo[:0], 0
 }
 
+// runLane runs a lane until it is empty, but no more than a batch while others
+// wait.
 func (r *runner) runLane(l *lane) {
-	for n := 0; ; n++ {
+	for {
 		b := l.take()
-		switch {
-		case b == nil:
+		if b == nil {
 			return
-		case n > 0: // one batch is as long as other lanes wait for this one
-			r.spawn()
 		}
-		if r.inline {
-			if r.left == 0 {
-				r.c.handOver(l, b, false)
-				return
-			}
-			r.left--
-		}
+		r.left--
 		t := &l.turn
 		t.begin(l, r)
 		l.handleAll(t, b)
 		if r.inline && (len(t.ops) > 0 || len(l.heal) > 0) {
 			r.pushPassed(t)
-			r.c.handOver(l, b, true)
+			r.c.handOver(l, b)
 			return
 		}
 		l.complete(t, b)
+		if l.rest() {
+			return
+		}
+		if r.left <= 0 || r.head < len(r.todo) {
+			r.todo = append(r.todo, l)
+			return
+		}
 	}
 }
 
-// handOver goes on with a batch of a lane, handled or not, and then with the
+// handOver goes on with a batch of a lane that is handled, and then with the
 // lane, on a goroutine of the lane.
-func (c *Local) handOver(l *lane, b []envelope, handled bool) {
+func (c *Local) handOver(l *lane, b []envelope) {
 	go func() {
-		r, t := c.runner(false), &l.turn
-		if handled {
-			t.run = r
-		} else {
-			t.begin(l, r)
-			l.handleAll(t, b)
-		}
-		l.complete(t, b)
+		r := c.runner(false)
+		l.turn.run = r
+		l.complete(&l.turn, b)
 		r.todo = append(r.todo, l)
 		r.run()
 	}()

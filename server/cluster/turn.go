@@ -166,6 +166,7 @@ func (t *Turn) hasSent(k Key) bool {
 func (t *Turn) Send(k Key, it Item) { t.send(send{from: t.key, key: k, item: it}) }
 
 // SendMany sends one item to many actors after the commit; live as for SendLive.
+// The keys must stay as they are until then.
 func (t *Turn) SendMany(keys []Key, it Item, live bool) {
 	if len(keys) > 0 {
 		t.send(send{from: t.key, fan: keys, item: it, live: live})

@@ -9,6 +9,7 @@ import (
 	"kith/server/module"
 	"kith/server/session"
 	"kith/xmpp/jid"
+	"kith/xmpp/ns"
 	"kith/xmpp/stanza"
 	"kith/xmpp/stream"
 	"kith/xmpp/xmltree"
@@ -135,7 +136,7 @@ func (r *Router) handBack(e session.Entry) *Arriving {
 	if e.Kind == stanza.Presence {
 		return nil
 	}
-	el, err := xmltree.Parse(append(stanza.AppendHead(nil, e.Kind, e.To), e.Tail...), stored)
+	el, err := xmltree.ParseIn(ns.Client, append(stanza.AppendHead(nil, e.Kind, e.To), e.Tail...), stored)
 	if err != nil {
 		r.log.Error("stanza of ours cannot be read", "error", err)
 		return nil
@@ -143,6 +144,7 @@ func (r *Router) handBack(e session.Entry) *Arriving {
 	st, err := stanza.Parse(el)
 	switch {
 	case err != nil:
+		r.log.Error("stanza of ours cannot be read", "error", err)
 		return nil
 	case st.Kind == stanza.IQ && !st.IsRequest():
 		return nil

@@ -50,6 +50,17 @@ func (r *Router) Leaving(s *session.Session, asker *cluster.Asker, el xmltree.El
 	return l, nil
 }
 
+// Unfit is Leaving for a stanza that goes no further than its owner's lane, which
+// bounces it with why. Of its element the start tag is enough.
+func (r *Router) Unfit(s *session.Session, asker *cluster.Asker, el xmltree.Element, why *stanza.Error, now time.Time) (*Leaving, error) {
+	l, err := r.Leaving(s, asker, el, now)
+	if err != nil {
+		return nil, err
+	}
+	l.bad = why
+	return l, nil
+}
+
 // Key is the owner of the sender.
 func (l *Leaving) Key() cluster.Key { return keyOf(l.from.JID) }
 
@@ -60,6 +71,7 @@ func (l *Leaving) Handle(t *cluster.Turn, ac cluster.Actor) {
 	host := l.router.Host(l.from.JID.Domain())
 	if res == nil || host == nil { // replaced by another session: its stream is being closed
 		l.from.In.Break()
+		l.ticket.Done()
 		return
 	}
 	l.read.CopyTo(&l.work)

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// DoneWithin is how long a stanza may be under way before it counts as done all
-// the same, so that one lost in the server cannot stop a client for ever.
+// DoneWithin is how long a stanza may be under way. One that takes longer is lost
+// in the server, or the store stands still: its credit is given back, but h stays
+// where it is, for nobody knows that the stanza is kept.
 const DoneWithin = 30 * time.Second
 
 // Inbound is what a stream has read and the server is not done with: the
@@ -16,6 +17,7 @@ const DoneWithin = 30 * time.Second
 type Inbound struct {
 	maxStanzas, maxBytes int
 	advanced             func() // called without the lock when h has grown
+	overdue              func() // and when a stanza took too long; may be nil
 
 	mu      sync.Mutex // guards what follows
 	h       uint32     // stanzas done, modulo 2^32 (XEP-0198 §4)
@@ -41,6 +43,10 @@ func NewInbound(maxStanzas, maxBytes int, advanced func()) *Inbound {
 	in.room = sync.NewCond(&in.mu)
 	return in
 }
+
+// OnOverdue sets what is called when a stanza has been under way for too long. It
+// must be set before the first Take and must not block.
+func (in *Inbound) OnOverdue(f func()) { in.overdue = f }
 
 // Ticket stands for one stanza under way. It is done when every part of the
 // server that holds it has let go.
@@ -116,7 +122,7 @@ func (in *Inbound) H() (h uint32, all bool) {
 // CountFromHere makes h the count of what is taken from now on (XEP-0198 §4).
 func (in *Inbound) CountFromHere() {
 	in.mu.Lock()
-	in.h, in.skip = 0, len(in.open)
+	in.h, in.skip, in.broken = 0, len(in.open), false
 	in.mu.Unlock()
 }
 
@@ -131,7 +137,7 @@ func (in *Inbound) Break() {
 // Late is how often Done came for a ticket that was done already.
 func (in *Inbound) Late() int64 { return in.late.Load() }
 
-// Expired is how many tickets were done because nobody said so in time.
+// Expired is how many tickets were given up because nobody was done in time.
 func (in *Inbound) Expired() int64 { return in.expired.Load() }
 
 // Hold adds a holder. What is done already stays so.
@@ -209,17 +215,18 @@ func (in *Inbound) expire() {
 	now := time.Now()
 	in.mu.Lock()
 	in.armed = false
-	grown := false
+	late := false
 	for len(in.open) > 0 && now.Sub(in.open[0].at) >= DoneWithin {
-		grown = in.close(in.open[0]) || grown
+		in.broken, late = true, true
+		in.close(in.open[0])
 		in.expired.Add(1)
 	}
 	if len(in.open) > 0 {
 		in.arm(DoneWithin - now.Sub(in.open[0].at))
 	}
 	in.mu.Unlock()
-	if grown && in.advanced != nil {
-		in.advanced()
+	if late && in.overdue != nil {
+		in.overdue()
 	}
 }
 

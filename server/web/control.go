@@ -107,8 +107,11 @@ func readChange(body io.Reader) (c Change, err error) {
 	if err := d.Decode(&c); err != nil {
 		return c, fmt.Errorf("read the command: %w", err)
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+	switch _, err := d.Token(); {
+	case err == nil:
 		return c, errors.New("read the command: something follows it")
+	case !errors.Is(err, io.EOF):
+		return c, fmt.Errorf("read the command: %w", err)
 	}
 	if c.JID.Local() == "" || !c.JID.IsBare() {
 		return c, fmt.Errorf("%q is no account; an account's address is name@domain", c.JID)

@@ -258,7 +258,7 @@ func (r *raw) expectError(text, condition string) {
 // ended fails unless the server has closed the connection.
 func (r *raw) ended() {
 	r.t.Helper()
-	time.Sleep(2 * time.Second) // of the bubble: as long as Close may take
+	time.Sleep(2 * time.Second) // of the synctest bubble: as long as Close may take
 	synctest.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()

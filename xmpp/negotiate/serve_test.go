@@ -240,7 +240,7 @@ func TestStartTLSFails(t *testing.T) {
 		if got := r.say(starttls); got != "" {
 			t.Errorf("got %s", got)
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(5 * time.Second) // of the synctest bubble
 		r.expectError("", "connection-timeout")
 	})
 	bubble(t, "handshake takes too long", func(t *testing.T) {

@@ -180,6 +180,7 @@ func ErrorFor(err error) *Error {
 		own    *Error
 		peer   *PeerError
 		syntax *xmltree.SyntaxError
+		large  *xmltree.OversizeError
 		netErr net.Error
 		record tls.RecordHeaderError
 	)
@@ -190,6 +191,8 @@ func ErrorFor(err error) *Error {
 		return own
 	case errors.As(err, &syntax):
 		return syntaxError(syntax)
+	case errors.As(err, &large): // whoever reads has no use for it
+		return ErrPolicyViolation.Because(err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe),
 		errors.Is(err, ErrClosed), errors.Is(err, context.Canceled):
 		return nil

@@ -83,6 +83,7 @@ func TestErrorFor(t *testing.T) {
 		{&xmltree.SyntaxError{Kind: xmltree.BadEncoding}, ErrUnsupportedEncoding},
 		{&xmltree.SyntaxError{Kind: xmltree.InvalidNamespace}, ErrInvalidNamespace},
 		{&xmltree.SyntaxError{Kind: xmltree.BadFormat}, ErrBadFormat},
+		{&xmltree.OversizeError{Size: 3, Limit: 2}, ErrPolicyViolation},
 	}
 	for _, tt := range tests {
 		got := ErrorFor(tt.err)

@@ -23,7 +23,8 @@ type Conn interface {
 	// closing tag it returns io.EOF; a connection that ends without one gives
 	// io.ErrUnexpectedEOF. XML that breaks the rules gives an *Error, which
 	// Close sends to the peer. When the peer sent a stream error, that element
-	// is returned beside a *PeerError.
+	// is returned beside a *PeerError. An *xmltree.OversizeError stands for an
+	// element that was skipped (see Limits.Skip) and is not the end.
 	ReadElement() (xmltree.Element, error)
 	// WriteBatch writes serialised elements. An element may be cut in several
 	// slices: one that begins with '<' begins an element, any other goes on

@@ -41,7 +41,7 @@ func streams() []string {
 
 // TestSplits: the pieces in which bytes arrive change neither trees nor errors.
 func TestSplits(t *testing.T) {
-	limits := []Limits{{}, {Bytes: 250, Depth: 2, Elements: 3, Attrs: 3, Namespaces: 2}}
+	limits := []Limits{{}, {Bytes: 250, Depth: 2, Elements: 3, Attrs: 3, Namespaces: 2}, {Bytes: 125, Skip: 1000, Namespaces: 2}}
 	for _, in := range streams() {
 		if len(in) > 3000 {
 			continue // TestFloods has those

@@ -1,6 +1,7 @@
 package xmltree
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -62,6 +63,10 @@ func events(in string, limits Limits, cuts ...int) []string {
 			}
 			if err == io.EOF {
 				return append(out, "EOF")
+			}
+			if o := (*OversizeError)(nil); errors.As(err, &o) {
+				out = append(out, fmt.Sprintf("%v %s %q", o, dump(o.Start), o.Start.Raw()))
+				continue
 			}
 			if err != nil {
 				return append(out, err.Error())

@@ -63,9 +63,23 @@ func spacedDump(e Element) string {
 	return spaced(strings.NewReplacer(`\t`, " ", `\n`, " ", `\r`, " ").Replace(dump(e)))
 }
 
+// calledXMLNS: to encoding/xml an element <xmlns/> is in no namespace, whatever
+// the default namespace is.
+func calledXMLNS(e Element) bool {
+	for i := range e.t.nodes {
+		if n := &e.t.nodes[i]; n.ns&flagAttr == 0 && e.t.qname(n) == "xmlns" {
+			return true
+		}
+	}
+	return false
+}
+
 // sameAsOracle checks that encoding/xml reads in as we read e.
 func sameAsOracle(t *testing.T, in []byte, e Element) {
 	t.Helper()
+	if calledXMLNS(e) {
+		return
+	}
 	// encoding/xml uses the namespaces as they are written.
 	want, err := oracle(in)
 	if err != nil {
@@ -104,7 +118,7 @@ func FuzzSplit(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte, a, b uint16, small bool) {
 		limits := Limits{}
 		if small {
-			limits = Limits{Bytes: 100, Depth: 2, Elements: 3, Attrs: 2, Namespaces: 2}
+			limits = Limits{Bytes: 100, Depth: 2, Elements: 3, Attrs: 2, Namespaces: 2, Skip: int(a) % 400}
 		}
 		want := events(string(in), limits)
 		cuts := []int{min(int(a), len(in)), min(int(b), len(in))}

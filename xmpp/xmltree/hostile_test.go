@@ -68,6 +68,7 @@ var hostile = []struct {
 	{"duplicate attribute by another quote", "<a b='1' c='' b=\"1\"/>", NotWellFormed},
 	{"duplicate attribute by namespace", "<a xmlns:p='u' xmlns:q='u' p:b='1' q:b='2'/>", NotWellFormed},
 	{"duplicate attribute by escaped namespace", "<a xmlns:p='uv' xmlns:q='u&#118;' p:b='1' q:b='2'/>", NotWellFormed},
+	{"duplicate attribute by namespace, declared on two elements", "<a xmlns:p='u'><b xmlns:q='u' p:c='1' q:c='2'/></a>", NotWellFormed},
 	{"duplicate declaration", "<a xmlns='u' xmlns='v'/>", NotWellFormed},
 	{"duplicate declaration of a prefix", "<a xmlns:p='u' xmlns:p='u'/>", NotWellFormed},
 	{"duplicate attribute among many", "<a" + manyAttrs(100) + " a7=''/>", NotWellFormed},

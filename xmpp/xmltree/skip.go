@@ -156,24 +156,18 @@ func (s *scanner) keepToken(k *keeper) {
 	from := s.pos
 	switch s.state {
 	case inText, inCDATA: // "]]" before a ">"
-		from = max(s.mark, s.pos-2)
+		from = max(s.mark, from-2)
 	case atMarkup: // the "<"
 		from--
-	case inTagName: // kept with its element, whose node has no name yet
-		s.mark = len(k.b)
-		k.b = append(k.b, k.data[from-(from-s.mark):from]...)
-		return
-	case inAttrName:
+	case inTagName, inAttrName:
 		from = s.mark
-	case inValue:
-		if n := &k.nodes[len(k.nodes)-1]; isDeclaration(k.b, n) {
-			s.mark = len(k.b)
-			k.b = append(k.b, namespaceName(k.data[from:s.pos])...)
-			return
-		}
+	}
+	token := k.data[from:s.pos]
+	if s.state == inValue && isDeclaration(k.b, &k.nodes[len(k.nodes)-1]) {
+		token = namespaceName(k.data[s.mark:s.pos])
 	}
 	s.mark = len(k.b)
-	k.b = append(k.b, k.data[from:s.pos]...)
+	k.b = append(k.b, token...)
 }
 
 // keeper collects the nodes that are kept and their bytes.

@@ -33,7 +33,6 @@ type flush struct {
 	owner jid.JID
 	id    int64             // of the account
 	to    *account.Resource // belongs to the lane
-	after int64             // id of the last message that was read
 	left  int
 	pause time.Duration
 }
@@ -147,13 +146,9 @@ func (p *page) Committed(t *cluster.Turn) {
 		}
 	}
 	t.Dirty(p.to.Out)
-	if n := len(p.messages); n > 0 {
-		p.after = p.messages[n-1].id
-		p.left -= n
-	}
+	p.left -= len(p.messages)
 	switch {
-	case len(lost.messages) > 0:
-		p.stop()
+	case len(lost.messages) > 0: // its owner will hear of its end; till then nobody else begins
 		t.Send(p.key, lost)
 	case p.more && p.left > 0:
 		p.pause = firstPause
@@ -183,7 +178,11 @@ func (l *lost) Handle(t *cluster.Turn, ac cluster.Actor) {
 		}
 		archive.Missed(t, a, id)
 	}
-	t.After(cluster.EffectFunc(func(t *cluster.Turn) { l.next(t, a) }))
+	t.After(cluster.EffectFunc(func(t *cluster.Turn) {
+		if !l.current(a) { // the owner has heard of the end before
+			l.next(t, a)
+		}
+	}))
 }
 
 // Fail implements cluster.Item.

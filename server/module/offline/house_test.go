@@ -26,7 +26,6 @@ import (
 	"kith/server/storage"
 	"kith/xmpp/jid"
 	"kith/xmpp/ns"
-	"kith/xmpp/stanza"
 	"kith/xmpp/xmltree"
 )
 
@@ -39,13 +38,6 @@ type house struct {
 	cluster  *cluster.Local
 	router   *route.Router
 }
-
-// lanes is a router that is a way into the lanes, too.
-type lanes struct{ *house }
-
-func (l lanes) Route(t *module.Transit, st *stanza.Stanza) { l.router.Route(t, st) }
-
-func (l lanes) Send(k cluster.Key, items ...cluster.Item) { l.cluster.Send(k, items...) }
 
 const capulet = "capulet.example"
 
@@ -71,7 +63,7 @@ func newHouse(t *testing.T, limits func(*config.Limits), names ...string) *house
 		limits(&c.Limits)
 	}
 	h.router = route.New(h.accounts, log, archive.Load)
-	host := &module.Host{Domain: c.Hosts[0], DB: h.db, Accounts: h.accounts, Router: lanes{h}, Config: c, Version: "test", Log: log}
+	host := &module.Host{Domain: c.Hosts[0], DB: h.db, Accounts: h.accounts, Router: h.router, Config: c, Version: "test", Log: log}
 	for _, d := range []module.Definition{presence.Module, mam.Module, offline.Module} {
 		if err := d.Attach(host); err != nil {
 			t.Fatal(err)

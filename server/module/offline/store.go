@@ -23,7 +23,8 @@ type row struct {
 }
 
 // read reads the next page, oldest first, and makes it ready to be delivered.
-// more says that there are others behind.
+// What was handed over before is not marked any more. more says that there are
+// others behind.
 func (f *flush) read(ctx context.Context, s size) (messages []message, more bool, err error) {
 	var rows []row
 	bytes := 0
@@ -31,7 +32,7 @@ func (f *flush) read(ctx context.Context, s size) (messages []message, more bool
 		rows, bytes, more = nil, 0, false
 		for next, err := range r.Query(`SELECT m.id, m.transit, m.stanza FROM offline o
 			JOIN message m ON m.owner = o.owner AND m.id = o.id
-			WHERE o.owner = $1 AND o.id > $2 ORDER BY o.id LIMIT $3`, f.id, f.after, s.rows+1) {
+			WHERE o.owner = $1 ORDER BY o.id LIMIT $2`, f.id, s.rows+1) {
 			if err != nil {
 				return err
 			}

@@ -12,7 +12,7 @@ import (
 func newAddress(username string, host jid.JID) (jid.JID, error) {
 	j, err := jid.New(strings.Clone(username), host.Domain(), "")
 	switch {
-	case err != nil:
+	case err != nil, j.Local() == "":
 		return jid.JID{}, stanza.ErrJIDMalformed.With("This name holds characters that a name must not hold, or is too long.")
 	case lookalike(j.Local()):
 		return jid.JID{}, stanza.ErrNotAcceptable.With("This name mixes scripts, so that it could be taken for another one.")

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"kith/client"
+	"kith/server/web"
+	"kith/xmpp/jid"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"kith": main})
+}
+
+// patience bounds what a script waits for.
+const patience = 30 * time.Second
+
+// TestScripts runs testdata/*.txtar. Beside the usual commands a script has:
+//
+//	ready [DIR]                       wait until the server on the data directory (.kith) takes commands
+//	exits STATUS PROGRAM ARG...       run a program that has to end with this status
+//	signal TERM|INT|KILL              send a signal to what runs in the background
+//	insist                            have a command under way that takes long, send TERM until nothing runs in the background
+//	[!] login JID PASSWORD [register] log in at $CLIENT, making the account first if asked to
+//	ended TEXT                        wait until the stream has ended with an error that holds TEXT
+//	get URL STATUS                    ask by HTTP; the body is the standard output
+//	certificate NAME                  write NAME.crt and NAME.key, for the domain NAME
+//	mode FILE PERMISSIONS             the file has these, in octal
+//
+// local.toml puts the listeners of serve --local on the free ports $CLIENT,
+// $TLS and $ADMIN.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup:               setUp,
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %s", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"ready": ready, "exits": exits, "signal": sendSignal, "insist": insist, "login": login, "ended": ended,
+			"get": get, "certificate": certificate, "mode": mode,
+		},
+	})
+}
+
+// session is the client that a script has logged in.
+type session struct{ *client.Client }
+
+func setUp(e *testscript.Env) error {
+	var text strings.Builder
+	text.WriteString("[listen]\n")
+	for _, l := range []struct{ env, key string }{{"CLIENT", "client"}, {"TLS", "client_tls"}, {"ADMIN", "admin"}} {
+		// Free when we looked; that somebody else takes it meanwhile is unlikely.
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		defer ln.Close() // after all three were chosen, so that they differ
+		e.Setenv(l.env, ln.Addr().String())
+		fmt.Fprintf(&text, "%s = [%q]\n", l.key, ln.Addr())
+	}
+	s := new(session)
+	e.Values[session{}] = s
+	e.Defer(func() {
+		if s.Client != nil {
+			s.Close()
+		}
+	})
+	return os.WriteFile(filepath.Join(e.WorkDir, "local.toml"), []byte(text.String()), 0o644)
+}
+
+func ready(ts *testscript.TestScript, neg bool, args []string) {
+	dir := ".kith"
+	if len(args) > 0 {
+		dir = args[0]
+	}
+	socket := ts.MkAbs(web.Socket(dir))
+	for begun := time.Now(); ; {
+		c, err := net.Dial("unix", socket)
+		if err == nil {
+			c.Close()
+			return
+		}
+		if time.Since(begun) > patience {
+			ts.Fatalf("no server on %s: %v", dir, err)
+		}
+		time.Sleep(5 * time.Millisecond) // a real program is waited for
+	}
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS PROGRAM ARG...")
+	}
+	got := "0"
+	err := ts.Exec(args[1], args[2:]...)
+	if ee, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = fmt.Sprint(ee.ExitCode())
+	} else {
+		ts.Check(err)
+	}
+	if got != args[0] {
+		ts.Fatalf("%s ended with status %s, want %s", strings.Join(args[1:], " "), got, args[0])
+	}
+}
+
+func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}
+	for _, c := range ts.BackgroundCmds() {
+		ts.Check(c.Process.Signal(signals[args[0]]))
+	}
+}
+
+func insist(ts *testscript.TestScript, neg bool, args []string) {
+	c, err := net.Dial("unix", ts.MkAbs(web.Socket(".kith")))
+	ts.Check(err)
+	defer c.Close()
+	_, err = io.WriteString(c, "POST /account/create HTTP/1.1\r\nHost: kith\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
+	ts.Check(err)
+	_, err = c.Read(make([]byte, 1)) // the server waits for the body now
+	ts.Check(err)
+	for _, cmd := range ts.BackgroundCmds() {
+		for begun := time.Now(); cmd.Process.Signal(syscall.SIGTERM) == nil; {
+			if time.Since(begun) > patience {
+				ts.Fatalf("%s has not ended", cmd)
+			}
+			time.Sleep(5 * time.Millisecond) // a real program is waited for
+		}
+	}
+}
+
+func login(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: login JID PASSWORD [register]")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := client.Dial(ctx, client.Config{
+		JID: jid.MustParse(args[0]), Password: args[1], Address: ts.Getenv("CLIENT"),
+		TLS: &tls.Config{InsecureSkipVerify: true}, Register: len(args) > 2,
+	})
+	if neg {
+		if err == nil {
+			c.Close()
+			ts.Fatalf("%s logged in with %s", args[0], args[1])
+		}
+		ts.Logf("%v", err)
+		return
+	}
+	ts.Check(err)
+	s := ts.Value(session{}).(*session)
+	if s.Client != nil {
+		s.Close()
+	}
+	s.Client = c
+}
+
+func ended(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(session{}).(*session)
+	select {
+	case <-s.Done():
+	case <-time.After(patience):
+		ts.Fatalf("the stream has not ended")
+	}
+	if err := s.Err(); err == nil || !strings.Contains(err.Error(), args[0]) {
+		ts.Fatalf("the stream ended with %v, want %s", err, args[0])
+	}
+}
+
+func get(ts *testscript.TestScript, neg bool, args []string) {
+	res, err := http.Get(args[0])
+	ts.Check(err)
+	defer res.Body.Close()
+	_, err = io.Copy(ts.Stdout(), res.Body)
+	ts.Check(err)
+	if fmt.Sprint(res.StatusCode) != args[1] {
+		ts.Fatalf("%s: %s, want %s", args[0], res.Status, args[1])
+	}
+}
+
+func certificate(ts *testscript.TestScript, neg bool, args []string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	t := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: args,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, t, &key.PublicKey, key)
+	ts.Check(err)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	ts.Check(err)
+	write := func(suffix, kind string, der []byte) {
+		ts.Check(os.WriteFile(ts.MkAbs(args[0]+suffix), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+	}
+	write(".crt", "CERTIFICATE", der)
+	write(".key", "PRIVATE KEY", pkcs8)
+}
+
+func mode(ts *testscript.TestScript, neg bool, args []string) {
+	info, err := os.Stat(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%o", info.Mode().Perm()); got != args[1] {
+		ts.Fatalf("the mode of %s is %s, want %s", args[0], got, args[1])
+	}
+}
