@@ -221,14 +221,14 @@ func TestBruteForce(t *testing.T) {
 			return "nothing", time.Since(begun)
 		}
 		var waits []time.Duration
-		for range 9 {
+		for range 10 {
 			what, d := guess()
 			if what != "not-authorized" {
 				t.Errorf("a wrong password: %s, want not-authorized", what)
 			}
 			waits = append(waits, d)
 		}
-		want := []time.Duration{0, 0, 0, 0, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second}
+		want := []time.Duration{0, 0, 0, 0, 0, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second}
 		for i := range want {
 			if waits[i] != want[i] {
 				t.Errorf("waited %v, want %v", waits, want)

@@ -211,8 +211,19 @@ func (s *Store) SetDisabled(ctx context.Context, j jid.JID, disabled bool) error
 // Delete deletes an account. One commit takes its address and its keys; what
 // else is kept of it is deleted in pieces, so that nobody waits for it.
 func (s *Store) Delete(ctx context.Context, j jid.JID) error {
+	finish, err := s.Mark(ctx, j)
+	if err != nil {
+		return err
+	}
+	return finish(ctx)
+}
+
+// Mark is the first part of Delete, the commit after which the account is gone
+// for good. The second part, finish, ends its sessions and deletes the rest; if
+// it does not come to that, the next start does (see Resume).
+func (s *Store) Mark(ctx context.Context, j jid.JID) (finish func(context.Context) error, err error) {
 	var id int64
-	err := s.db.Write(ctx, func(tx *storage.Tx) (err error) {
+	err = s.db.Write(ctx, func(tx *storage.Tx) (err error) {
 		if id, err = idOf(tx, j); err != nil {
 			return err
 		}
@@ -223,10 +234,12 @@ func (s *Store) Delete(ctx context.Context, j jid.JID) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("delete account %s: %w", j, err)
+		return nil, fmt.Errorf("delete account %s: %w", j, err)
 	}
-	s.announce(j)
-	return s.purge(ctx, id)
+	return func(ctx context.Context) error {
+		s.announce(j)
+		return s.purge(ctx, id)
+	}, nil
 }
 
 // purge deletes what is left of a deleted account, then the account.

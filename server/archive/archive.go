@@ -11,7 +11,6 @@ import (
 	"embed"
 	"encoding/base32"
 	"encoding/binary"
-	"errors"
 	"io/fs"
 	"time"
 
@@ -42,16 +41,23 @@ var Purges = []account.Purge{
 // counterBits of an id count the messages of one millisecond.
 const counterBits = 20
 
-var last = account.NewSlot[int64]("last archive id")
+// What an actor knows of its messages: the last id given, and the last of those
+// that nobody has taken; 0 if there is none.
+var (
+	last   = account.NewSlot[int64]("last archive id")
+	missed = account.NewSlot[int64]("last missed message")
+)
 
-// Load reads the last id that was given, as a part of an account.
+// Load reads what an actor knows, as a part of an account.
 func Load(r *storage.Reader, st *account.State) error {
-	var id int64
-	err := r.QueryRow(`SELECT id FROM message WHERE owner = $1 ORDER BY id DESC LIMIT 1`, st.ID).Scan(&id)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+	var l, m int64
+	err := r.QueryRow(`SELECT coalesce((SELECT max(id) FROM message WHERE owner = $1), 0),
+		coalesce((SELECT max(id) FROM offline WHERE owner = $1), 0)`, st.ID).Scan(&l, &m)
+	if err != nil {
 		return err
 	}
-	last.Load(st, id)
+	last.Load(st, l)
+	missed.Load(st, m)
 	return nil
 }
 
@@ -95,4 +101,51 @@ func Record(t *cluster.Turn, a *account.Actor, peer jid.JID, outgoing bool, c Cl
 // Missed notes that nobody has taken a message.
 func Missed(t *cluster.Turn, a *account.Actor, id int64) {
 	t.Write(`INSERT INTO offline (owner, id) VALUES ($1, $2) ON CONFLICT DO NOTHING`, a.ID(), id)
+	missed.SetDurable(a, max(id, missed.Durable(a)))
+}
+
+// Waiting reports whether messages wait for a session to take them. It may say so
+// when none does any more.
+func Waiting(a *account.Actor) bool { return missed.Durable(a) != 0 }
+
+// Message is a stored message.
+type Message struct {
+	ID      int64
+	Transit bool // it is in the archive for its delivery only
+	Stanza  []byte
+}
+
+// ReadWaiting reads the oldest messages that nobody has taken: at most rows, and
+// no more bytes than that unless the first alone has them. more says that there
+// are others behind.
+func ReadWaiting(r *storage.Reader, owner int64, rows, bytes int) (list []Message, more bool, err error) {
+	for row, err := range r.Query(`SELECT m.id, m.transit, m.stanza FROM offline o
+		JOIN message m ON m.owner = o.owner AND m.id = o.id
+		WHERE o.owner = $1 ORDER BY o.id LIMIT $2`, owner, rows+1) {
+		if err != nil {
+			return nil, false, err
+		}
+		var m Message
+		if err := row.Scan(&m.ID, &m.Transit, &m.Stanza); err != nil {
+			return nil, false, err
+		}
+		bytes -= len(m.Stanza)
+		if len(list) == rows || len(list) > 0 && bytes < 0 {
+			return list, true, nil
+		}
+		list = append(list, m)
+	}
+	return list, false, nil
+}
+
+// Taken notes that a message was handed over. drop deletes it as well: it was
+// kept for nothing else.
+func Taken(t *cluster.Turn, a *account.Actor, id int64, drop bool) {
+	t.Write(`DELETE FROM offline WHERE owner = $1 AND id = $2`, a.ID(), id)
+	if drop {
+		t.Write(`DELETE FROM message WHERE owner = $1 AND id = $2`, a.ID(), id)
+	}
+	if id >= missed.Durable(a) {
+		missed.SetDurable(a, 0)
+	}
 }

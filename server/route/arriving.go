@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"kith/server/account"
+	"kith/server/archive"
 	"kith/server/cluster"
 	"kith/server/module"
 	"kith/server/session"
@@ -66,7 +67,13 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 		a.router.answer(&a.Transit, a.asker, module.ToAccount, a.refuse)
 	case Deliver, Keep:
 		a.Targets = targets
-		a.kept = a.run(st.Record) && fate == Keep
+		if !a.run(st.Record) || fate != Keep {
+			return
+		}
+		// RFC 6121 §8.5.2.2.1: a message is kept or sent back, never dropped.
+		if a.kept = a.Store != 0; !a.kept && archive.Classify(a.Stanza) != archive.Nothing {
+			a.refuse(stanza.ErrServiceUnavailable)
+		}
 	}
 }
 

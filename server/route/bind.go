@@ -36,6 +36,7 @@ type bind struct {
 	session *session.Session
 	limit   int
 	answer  chan error // buffered: the lane never waits
+	old     *departure // of the session that it replaces
 }
 
 // Handle implements cluster.Item.
@@ -48,8 +49,7 @@ func (b *bind) Handle(t *cluster.Turn, ac cluster.Actor) {
 	}
 	if a.Resource(s.ID) == nil {
 		if old := a.Named(s.JID.Resource()); old != nil {
-			b.router.unbind(t, host, a, old.ID)
-			t.After(cluster.EffectFunc(func(*cluster.Turn) { old.Out.Close(stream.ErrConflict) }))
+			b.old = b.router.remove(a, old.ID)
 		}
 		if len(a.Resources()) >= b.limit {
 			b.say(t, stanza.ErrResourceConstraint.With("This account has as many sessions as it may have."))
@@ -57,6 +57,10 @@ func (b *bind) Handle(t *cluster.Turn, ac cluster.Actor) {
 		}
 		a.Add(&account.Resource{ID: s.ID, JID: s.JID, Out: s, Remote: s.Remote})
 		b.router.sessions.Add(1)
+	}
+	if old := b.old; old != nil {
+		b.router.tell(t, host, a, old)
+		t.After(cluster.EffectFunc(func(*cluster.Turn) { old.Out.Close(stream.ErrConflict) }))
 	}
 	res := a.Resource(s.ID)
 	tr := &module.Transit{Host: host, Turn: t, Account: a, Sender: res}
@@ -84,6 +88,7 @@ type ended struct {
 	router  *Router
 	session *session.Session
 	rest    []session.Entry
+	gone    *departure
 }
 
 // Handle implements cluster.Item.
@@ -93,7 +98,12 @@ func (e *ended) Handle(t *cluster.Turn, ac cluster.Actor) {
 	if host == nil {
 		return
 	}
-	e.router.unbind(t, host, a, e.session.ID)
+	if gone := e.router.remove(a, e.session.ID); gone != nil {
+		e.gone = gone
+	}
+	if e.gone != nil {
+		e.router.tell(t, host, a, e.gone)
+	}
 	for _, entry := range e.rest {
 		if again := e.router.handBack(entry); again != nil {
 			again.Handle(t, a)
@@ -109,21 +119,30 @@ func (e *ended) Fail(_ *cluster.Turn, err error) {
 	}
 }
 
-// unbind takes a session from its account. If it was available, its owner says
-// for it that it no longer is (RFC 6121 §4.5.2).
-func (r *Router) unbind(t *cluster.Turn, host *module.Host, a *account.Actor, id session.ID) {
+// departure is a session that was taken from its account, and the presence by
+// which others learn it. It outlives a failed commit: what was told is told again.
+type departure struct {
+	*account.Resource
+	presence *stanza.Stanza
+}
+
+// remove takes a session from its account; nil if it is not there.
+func (r *Router) remove(a *account.Actor, id session.ID) *departure {
 	res := a.Remove(id)
 	if res == nil {
-		return
+		return nil
 	}
 	r.sessions.Add(-1)
-	tr := &module.Transit{Host: host, Turn: t, Account: a, Sender: res}
-	if res.Available() {
-		tr.Stanza = stanza.New(stanza.Presence, stanza.Unavailable, res.JID, jid.JID{})
-		r.run(host.Stages.Leaving.Broadcast, tr, func(error) {})
-	}
+	return &departure{res, stanza.New(stanza.Presence, stanza.Unavailable, res.JID, jid.JID{})}
+}
+
+// tell lets others know that a session has gone. If it was available, its owner
+// says for it that it no longer is (RFC 6121 §4.5.2); the step that does so knows.
+func (r *Router) tell(t *cluster.Turn, host *module.Host, a *account.Actor, d *departure) {
+	tr := &module.Transit{Stanza: d.presence, Host: host, Turn: t, Account: a, Sender: d.Resource}
+	r.run(host.Stages.Leaving.Broadcast, tr, func(error) {})
 	for _, f := range host.Facts.Unbound {
-		f(tr, res)
+		f(tr, d.Resource)
 	}
 }
 

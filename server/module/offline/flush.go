@@ -40,7 +40,7 @@ type flush struct {
 // begin has the first page read for a session, unless another session of the
 // account is being served. It is an effect.
 func (o *offline) begin(t *cluster.Turn, owner *account.Actor, r *account.Resource) {
-	if !owner.Exists() || !fit(r) || owner.Resource(r.ID) == nil {
+	if !owner.Exists() || !archive.Waiting(owner) || !fit(r) || owner.Resource(r.ID) == nil {
 		return
 	}
 	for _, other := range owner.Resources() {
