@@ -45,7 +45,7 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	s := &Server{config: c, version: version, log: log, begun: time.Now()}
-	conf, err := loadTLS(c, time.Now())
+	conf, err := loadTLS(c, time.Now(), log)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ type listener struct {
 func (s *Server) Run(ctx context.Context, ready func()) error {
 	ls, err := s.listen()
 	if err != nil {
-		return err
+		return errors.Join(err, s.Close())
 	}
 	failed := make(chan error, len(ls))
 	var wg sync.WaitGroup

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -34,7 +35,7 @@ const (
 // loadTLS returns what clients are spoken to with: for each host its
 // certificate, chosen by the name they ask for (SNI). Hosts without one get a
 // self-signed certificate: the configuration allows that on loopback only.
-func loadTLS(c *config.Config, now time.Time) (*tls.Config, error) {
+func loadTLS(c *config.Config, now time.Time, log *slog.Logger) (*tls.Config, error) {
 	if names := selfSigned(c); len(names) > 0 {
 		if err := makeLocal(names, data(c, localCert), data(c, localKey), now); err != nil {
 			return nil, err
@@ -45,6 +46,9 @@ func loadTLS(c *config.Config, now time.Time) (*tls.Config, error) {
 		cert, err := certificate(c, h)
 		if err != nil {
 			return nil, err
+		}
+		if now.After(cert.Leaf.NotAfter) {
+			log.Warn("certificate has expired; clients will refuse it", "host", h.Domain(), "since", cert.Leaf.NotAfter)
 		}
 		certs[asciiName(h)] = cert
 	}

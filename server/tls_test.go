@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -92,7 +93,7 @@ func read(t *testing.T, name string) []byte {
 func TestSelfSigned(t *testing.T) {
 	c := local(t, "localhost", "bücher.example", "127.0.0.1", "[::1]")
 	now := time.Now()
-	conf, err := loadTLS(c, now)
+	conf, err := loadTLS(c, now, slog.Default())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +124,7 @@ func TestSelfSigned(t *testing.T) {
 
 	same := func(c *config.Config, now time.Time) bool {
 		t.Helper()
-		if _, err := loadTLS(c, now); err != nil {
+		if _, err := loadTLS(c, now, slog.Default()); err != nil {
 			t.Fatal(err)
 		}
 		return bytes.Equal(made, read(t, data(c, localCert)))
@@ -172,7 +173,7 @@ func TestCertificateErrors(t *testing.T) {
 			spoil(t, data(c, localKey), "no key")
 		}, []string{"read the self-signed certificate: ", "; delete ", localCert, localKey, "to have new ones made"}},
 		{"self-signed, another's key", func(t *testing.T, c *config.Config) {
-			if _, err := loadTLS(c, time.Now()); err != nil {
+			if _, err := loadTLS(c, time.Now(), slog.Default()); err != nil {
 				t.Fatal(err)
 			}
 			certify(t, c, "localhost", "localhost")
@@ -201,7 +202,7 @@ func TestCertificateErrors(t *testing.T) {
 	for _, tt := range tests {
 		c := local(t, "localhost")
 		tt.spoil(t, c)
-		_, err := loadTLS(c, time.Now())
+		_, err := loadTLS(c, time.Now(), slog.Default())
 		if err == nil {
 			t.Errorf("%s: no error", tt.name)
 			continue
@@ -226,7 +227,7 @@ func TestSNI(t *testing.T) {
 	certify(t, c, "montague.example", "montague.example")
 	certify(t, c, "capulet.example", "*.example")
 	certify(t, c, "bücher.example", "xn--bcher-kva.example")
-	conf, err := loadTLS(c, time.Now())
+	conf, err := loadTLS(c, time.Now(), slog.Default())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,9 @@ const loginWithin = time.Minute
 // Connect logs in and binds the resource of a full JID, or one that the server
 // chooses. The account is made if need be.
 func (s *Server) Connect(j jid.JID) (*Client, error) {
-	s.Account(j)
+	if err := s.account(j); err != nil {
+		return nil, err
+	}
 	c := s.client(j.String())
 	c.conn = s.Dial(true)
 	ctx, cancel := context.WithTimeout(context.Background(), loginWithin)
@@ -316,11 +318,15 @@ func (c *Client) Close() {
 		c.tcp.Close(nil)
 	}
 	c.end()
+	c.server.forget(c)
 }
 
 // Cut cuts the connection: the server hears nothing any more, not even the end
 // of the stream.
-func (c *Client) Cut() { c.end() }
+func (c *Client) Cut() {
+	c.end()
+	c.server.forget(c)
+}
 
 // end closes the connection and waits for the reader.
 func (c *Client) end() {

@@ -226,15 +226,23 @@ func (s *Server) TLS(host string) *tls.Config {
 // Account makes an account unless the test has made it already.
 func (s *Server) Account(j jid.JID) jid.JID {
 	s.t.Helper()
-	j = j.Bare()
-	if s.known[j] {
-		return j
-	}
-	if err := s.Accounts().Create(context.Background(), j, Password, false); err != nil && !errors.Is(err, account.ErrExists) {
+	if err := s.account(j); err != nil {
 		s.t.Fatal(err)
 	}
+	return j.Bare()
+}
+
+func (s *Server) account(j jid.JID) error {
+	j = j.Bare()
+	if s.known[j] {
+		return nil
+	}
+	err := s.Accounts().Create(context.Background(), j, Password, false)
+	if err != nil && !errors.Is(err, account.ErrExists) {
+		return err
+	}
 	s.known[j] = true
-	return j
+	return nil
 }
 
 // Dial opens a connection to the server, on the port for direct TLS or on the
@@ -267,6 +275,9 @@ func (s *Server) Settle() {
 // settleWithin is what outside of a bubble counts as nothing to be done.
 const settleWithin = 100 * time.Millisecond
 
+// TakeLog returns what the server has logged since the last call.
+func (s *Server) TakeLog() string { return s.log.take() }
+
 // forget drops a client that has ended.
 func (s *Server) forget(c *Client) {
 	s.clients = slices.DeleteFunc(s.clients, func(other *Client) bool { return other == c })
@@ -282,6 +293,14 @@ func (b *buffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.Write(p)
+}
+
+func (b *buffer) take() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	text := b.b.String()
+	b.b.Reset()
+	return text
 }
 
 func (b *buffer) Len() int {

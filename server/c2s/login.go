@@ -140,6 +140,7 @@ func (c *client) Bind(ctx context.Context, user jid.JID, resource string) (jid.J
 		return jid.JID{}, err
 	}
 	c.session, c.key = s, account.Key(full)
+	c.inbound.Store(in)
 	return full, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -44,7 +45,17 @@ type client struct {
 	since   time.Time
 	heard   uint64 // bytes that had come in then
 
+	inbound atomic.Pointer[session.Inbound] // of the session, for those who end the stream
+
 	tried string // the account that the client last tried to log in to
+}
+
+// end ends the stream. A reader that waits for credit learns it too.
+func (c *client) end(err error) {
+	if in := c.inbound.Load(); in != nil {
+		in.Free()
+	}
+	c.conn.Close(err)
 }
 
 // read handles what the client sends until the stream ends. nil means that the

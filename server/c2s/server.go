@@ -43,7 +43,7 @@ type Server struct {
 	bySource   *limit.Backoff // and of an address
 
 	mu      sync.Mutex // guards what follows
-	streams map[*stream.TCP]struct{}
+	streams map[*client]struct{}
 	closing bool
 	wg      sync.WaitGroup
 
@@ -61,7 +61,7 @@ func New(c *config.Config, accounts *account.Store, r *route.Router, cl *cluster
 		handshakes: make(chan struct{}, l.Handshakes),
 		byName:     limit.NewBackoff(l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax),
 		bySource:   limit.NewBackoff(4*l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax),
-		streams:    make(map[*stream.TCP]struct{}),
+		streams:    make(map[*client]struct{}),
 	}
 }
 
@@ -105,10 +105,11 @@ func (s *Server) Take(c net.Conn, direct bool) {
 		c.Close()
 		return
 	}
-	s.streams[conn] = struct{}{}
+	cl := &client{server: s, conn: conn, source: source}
+	s.streams[cl] = struct{}{}
 	s.wg.Add(1)
 	s.mu.Unlock()
-	go s.login(&client{server: s, conn: conn, source: source}, direct)
+	go s.login(cl, direct)
 }
 
 // login brings a stream to a session and starts its reader.
@@ -144,7 +145,7 @@ func (s *Server) serve(c *client) {
 
 func (s *Server) ended(c *client, err error) {
 	s.mu.Lock()
-	delete(s.streams, c.conn)
+	delete(s.streams, c)
 	s.mu.Unlock()
 	s.report(c, err)
 	s.wg.Done()
@@ -155,20 +156,20 @@ func (s *Server) ended(c *client, err error) {
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
-	conns := make([]*stream.TCP, 0, len(s.streams))
+	open := make([]*client, 0, len(s.streams))
 	for c := range s.streams {
-		conns = append(conns, c)
+		open = append(open, c)
 	}
 	s.mu.Unlock()
 	// Closing waits for the peer for up to a second: all at the same time, but
-	// not with thousands of stacks.
-	slots := make(chan struct{}, 256)
-	for _, c := range conns {
+	// not with tens of thousands of stacks.
+	slots := make(chan struct{}, 2048)
+	for _, c := range open {
 		slots <- struct{}{}
-		go func() {
-			c.Close(stream.ErrSystemShutdown)
+		s.wg.Go(func() {
+			c.end(stream.ErrSystemShutdown)
 			<-slots
-		}()
+		})
 	}
 	done := make(chan struct{})
 	go func() {

@@ -162,10 +162,10 @@ func (r *Router) handBack(e session.Entry) *Arriving {
 	}
 	st, err := stanza.Parse(el)
 	switch {
-	case err != nil:
-		r.log.Error("stanza of ours cannot be read", "error", err)
-		return nil
 	case st.Kind == stanza.IQ && !st.IsRequest():
+		return nil // it may be our answer to something malformed
+	case err != nil:
+		r.log.Error("stanza of ours cannot be handed back", "error", err)
 		return nil
 	case st.Kind == stanza.Message && archive.Classify(st) == archive.Nothing:
 		return nil
