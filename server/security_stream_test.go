@@ -23,16 +23,16 @@ func TestLoginDeadline(t *testing.T) {
 		late := reach(t, s, "before bind")
 		handshake := s.Dial(true)
 		for range 29 {
-			time.Sleep(time.Second)
+			s.Pass(time.Second)
 			busy.MustSend(" ")
 		}
-		time.Sleep(999 * time.Millisecond)
+		s.Pass(999 * time.Millisecond)
 		for _, c := range []*xmpptest.Client{quiet, busy, late} {
 			if ended, err := c.Ended(); ended {
 				t.Errorf("%s: ended after %v: %v", c.Name, time.Since(begun), err)
 			}
 		}
-		time.Sleep(time.Millisecond)
+		s.Pass(time.Millisecond)
 		for _, c := range []*xmpptest.Client{quiet, busy, late} {
 			c.ExpectError(stream.ErrConnectionTimeout)
 		}
@@ -95,7 +95,7 @@ func TestHandshakeFlood(t *testing.T) {
 			stalled = append(stalled, s.DialFrom("198.51.100.7", true))
 		}
 		begun := time.Now()
-		time.Sleep(8 * time.Second)
+		s.Pass(8 * time.Second)
 		s.MustConnect("tybalt@" + host)
 		if d := time.Since(begun); d > 12*time.Second {
 			t.Errorf("logged in after %v", d)
@@ -189,7 +189,7 @@ func TestClientThatNeverAcks(t *testing.T) {
 		loud.ExpectNothing()
 		again := s.MustConnect("mercutio@" + host + "/again")
 		again.MustSend("<presence/>")
-		time.Sleep(10 * time.Second)
+		s.Pass(10 * time.Second)
 		if n := len(again.Received()); n < 112 { // its presence, and all messages
 			t.Errorf("the next session got %d stanzas, want 112", n)
 		}
@@ -218,10 +218,10 @@ func TestSlowReader(t *testing.T) {
 				}
 				// 16 KiB in the connection, 256 KiB in the queue: 500 KiB are too much.
 				flood(t, loud, "mercutio@"+host+"/slow", 300)
-				time.Sleep(2 * time.Second)
+				s.Pass(2 * time.Second)
 				again := s.MustConnect("mercutio@" + host + "/again")
 				again.MustSend("<presence/>")
-				time.Sleep(2 * time.Second)
+				s.Pass(2 * time.Second)
 				slow.Resume()
 				if ended, _ := slow.Ended(); !ended {
 					t.Error("the slow reader's stream goes on")
@@ -244,7 +244,7 @@ func TestTrickle(t *testing.T) {
 		c := reach(t, s, "bound")
 		for _, b := range []byte("<message to='benvolio@montague.example/witness' id='x'><body>hark</body></message>") {
 			c.MustSend(string(b))
-			time.Sleep(time.Second)
+			s.Pass(time.Second)
 		}
 		c.MustSend(ping)
 		c.Expect("<iq type='result' id='p' .../>")

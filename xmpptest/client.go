@@ -192,7 +192,7 @@ func (c *Client) Resume() {
 }
 
 // receiveWithin is how long what is to come is waited for outside of a bubble.
-const receiveWithin = 10 * time.Second
+const receiveWithin = 5 * time.Second
 
 // Next is the next element that was received, stream headers and stream errors
 // among them; false if nothing has come.

@@ -103,14 +103,14 @@ func (c *Client) Authenticate(user string) error {
 		el, ok := c.Next()
 		switch {
 		case !ok:
-			return fmt.Errorf("no answer to <auth/>: %w", c.Err())
+			return fmt.Errorf("no answer to <auth/>: %v", c.Err())
 		case el.Is(nameSuccess):
 			if err := c.Header(); err != nil {
 				return err
 			}
 			_, ok := c.Next() // the header
 			if !ok {
-				return fmt.Errorf("no stream behind <success/>: %w", c.Err())
+				return fmt.Errorf("no stream behind <success/>: %v", c.Err())
 			}
 			return nil
 		case el.Name().Space == ns.SASL:
@@ -142,17 +142,19 @@ func (c *Client) read(header bool) {
 		}
 		for {
 			el, err := c.tcp.ReadElement()
+			over := el.Is(nameProceed) || el.Is(nameSuccess)
+			if over { // before anybody sees it
+				c.mu.Lock()
+				c.reading = false
+				c.mu.Unlock()
+			}
 			if el.Exists() {
 				c.push(el)
 			}
 			if err != nil {
 				c.finish(err)
-				return
 			}
-			if el.Is(nameProceed) || el.Is(nameSuccess) {
-				c.mu.Lock()
-				c.reading = false
-				c.mu.Unlock()
+			if over || err != nil {
 				return
 			}
 		}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"kith/xmpp/jid"
 	"kith/xmpp/ns"
@@ -156,7 +155,7 @@ func (r *run) block(b block, opts []Option) error {
 	for i := range b.steps {
 		st := &b.steps[i]
 		if st.after > 0 {
-			time.Sleep(st.after)
+			r.server.Pass(st.after)
 		}
 		r.server.Settle()
 		if err := r.step(st); err != nil {

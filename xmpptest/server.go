@@ -272,6 +272,12 @@ func (s *Server) Settle() {
 	time.Sleep(settleWithin)
 }
 
+// Pass lets time pass, and waits until all is done that was due by then.
+func (s *Server) Pass(d time.Duration) {
+	time.Sleep(d)
+	s.Settle()
+}
+
 // settleWithin is what outside of a bubble counts as nothing to be done.
 const settleWithin = 100 * time.Millisecond
 

@@ -63,7 +63,6 @@ type Transit struct {
 	Account *account.Actor      // the owner in whose lane we are; nil at a service or the host itself
 	Sender  *account.Resource   // the session that sent it; nil for what arrives
 	Targets []*account.Resource // the sessions it is delivered to
-	Ticket  *session.Ticket     // of the stream it was read from
 	Store   int64               // its id in the owner's archive; 0 if it is not kept
 	Settled bool                // it was recorded before: this is another try to deliver it
 }

@@ -20,21 +20,15 @@ type Arriving struct {
 	work   stanza.Stanza // the copy that the steps act on
 	store  int64         // handed back: its id in the archive
 	again  bool          // handed back by a session that has ended
-	done   *session.Ticket
-	kept   bool // for nobody was there
+	kept   bool          // for nobody was there
+	sent   bool          // back, with an error
+	origin *Leaving      // of a message: who waits until it has arrived; may be nil
 }
 
-// arriving makes an item of a stanza of ours.
-func (r *Router) arriving(st *stanza.Stanza, done *session.Ticket) *Arriving {
-	a := &Arriving{router: r, done: done}
+// arriving makes an item of a stanza. It has its own copy.
+func (r *Router) arriving(st *stanza.Stanza) *Arriving {
+	a := &Arriving{router: r}
 	st.CopyTo(&a.read)
-	return a
-}
-
-// arrivingFrom makes an item of what a sender's lane lets go on.
-func (r *Router) arrivingFrom(l *Leaving, done *session.Ticket) *Arriving {
-	a := &Arriving{router: r, done: done, asker: l.asker}
-	l.work.CopyTo(&a.read)
 	return a
 }
 
@@ -48,7 +42,8 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 	owner := ac.(*account.Actor)
 	a.read.CopyTo(&a.work)
 	a.Transit = module.Transit{Stanza: &a.work, Host: host, Turn: t, Account: owner,
-		Ticket: a.done, Store: a.store, Settled: a.again}
+		Store: a.store, Settled: a.again}
+	a.sent = false
 	t.After(a)
 	st := &host.Stages.Arriving
 	if owner.Exists() && !a.again && (!a.run(st.Check) || !a.run(st.Stamp)) {
@@ -91,6 +86,7 @@ func (a *Arriving) refuse(err error) {
 	if !a.read.MayBounce() || a.again {
 		return
 	}
+	a.sent = true
 	a.router.bad.Add(1)
 	a.router.Route(&a.Transit, a.read.ErrorReply(a.router.errorFor(err)))
 }
@@ -124,17 +120,16 @@ func (a *Arriving) Committed(t *cluster.Turn) {
 // missed deals with a stanza that was meant for sessions which have just ended.
 func (a *Arriving) missed(t *cluster.Turn, e session.Entry) {
 	if again := a.router.handBack(e); again != nil {
-		if a.done != nil {
-			a.done.Hold()
-			again.done = a.done
-		}
+		again.origin, a.origin = a.origin, nil
 		t.Send(t.Key(), again)
 	}
 }
 
-// finish lets go of the sender's ticket.
+// finish tells the sender's side.
 func (a *Arriving) finish() {
-	a.done.Done()
+	if a.origin != nil {
+		a.origin.arrived(a.sent)
+	}
 	a.Transit = module.Transit{}
 }
 
@@ -184,7 +179,7 @@ func (r *Router) query(t *module.Transit, asker *cluster.Asker, query module.Que
 	}
 	request := t.Stanza.Copy()
 	reply := func(st *stanza.Stanza) {
-		r.cluster.Send(keyOf(st.To), r.arriving(st, nil))
+		r.cluster.Send(keyOf(st.To), r.arriving(st))
 	}
 	t.Turn.Query(asker, keyOf(request.To), func(ctx context.Context) func() {
 		payload, err := read(ctx)

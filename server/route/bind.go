@@ -170,7 +170,7 @@ func (r *Router) handBack(e session.Entry) *Arriving {
 	case st.Kind == stanza.Message && archive.Classify(st) == archive.Nothing:
 		return nil
 	}
-	a := r.arriving(st, nil)
+	a := r.arriving(st)
 	a.store, a.again = e.Store, st.Kind == stanza.Message
 	return a
 }

@@ -3,6 +3,7 @@ package route
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"kith/server/account"
@@ -29,7 +30,17 @@ type Leaving struct {
 	ticket session.Ticket
 	bad    *stanza.Error // it is not fit to be handled
 	passed bool          // it has left for its recipient
+	ends   atomic.Uint32 // how the two owners of a message have ended, see ending
 }
+
+// ending tells the two ends of a message's way apart, which come in any order.
+type ending = uint32
+
+const (
+	senderFailed ending = 1 << iota
+	recipientDone
+	recipientRefused
+)
 
 // Leaving makes an item of an element that a session has sent; the sender's
 // address is stamped on it (RFC 6120 §8.1.2.1). It takes a ticket of the
@@ -75,7 +86,7 @@ func (l *Leaving) Handle(t *cluster.Turn, ac cluster.Actor) {
 		return
 	}
 	l.read.CopyTo(&l.work)
-	l.Transit = module.Transit{Stanza: &l.work, Host: host, Turn: t, Account: a, Sender: res, Ticket: &l.ticket}
+	l.Transit = module.Transit{Stanza: &l.work, Host: host, Turn: t, Account: a, Sender: res}
 	t.After(l)
 	if l.bad != nil {
 		l.refuse(l.bad)
@@ -153,15 +164,42 @@ func (l *Leaving) forward() {
 // pass sends it to the recipient's owner. A message does not wait for the
 // sender's own commit; it is done when the recipient has it.
 func (l *Leaving) pass() {
+	it := l.router.arriving(&l.work)
+	it.asker = l.asker
 	if l.Kind != stanza.Message {
-		l.Turn.Send(keyOf(l.To), l.router.arrivingFrom(l, nil))
+		l.Turn.Send(keyOf(l.To), it)
 		return
 	}
 	if !l.passed {
 		l.passed = true
 		l.ticket.Hold()
-		l.Turn.Pass(keyOf(l.To), l.router.arrivingFrom(l, &l.ticket))
+		it.origin = l
+		l.Turn.Pass(keyOf(l.To), it)
 	}
+}
+
+// arrived is called when the recipient's owner is done with a message.
+func (l *Leaving) arrived(refused bool) {
+	o := recipientDone
+	if refused {
+		o |= recipientRefused
+	}
+	if l.ends.Or(o)&senderFailed != 0 {
+		l.settle()
+	}
+	l.ticket.Done()
+}
+
+// settle ends a message that the sender's archive could not take. If the
+// recipient refused it too, the sender has been told. Otherwise the recipient has
+// it and the sender's archive has not: only a stream that ends without
+// acknowledging it makes the client look.
+func (l *Leaving) settle() {
+	if l.ends.Load()&recipientRefused == 0 {
+		l.from.In.Break()
+		l.from.Close(stream.ErrInternalServerError)
+	}
+	l.ticket.Done()
 }
 
 // refuse tells the sender's session why its stanza went nowhere.
@@ -182,7 +220,7 @@ func (l *Leaving) refuse(err error) {
 // Committed copies the message to the sender's other sessions; this owner's part
 // is done.
 func (l *Leaving) Committed(t *cluster.Turn) {
-	if l.Kind == stanza.Message && l.bad == nil {
+	if l.passed {
 		l.router.run(l.Host.Stages.Leaving.Copy, &l.Transit, func(error) {})
 	}
 	l.ticket.Done()
@@ -191,11 +229,15 @@ func (l *Leaving) Committed(t *cluster.Turn) {
 
 // Fail implements cluster.Item.
 func (l *Leaving) Fail(t *cluster.Turn, err error) {
-	if l.passed || errors.Is(err, cluster.ErrAbsent) {
-		// The recipient has it, the sender's archive has not: only a stream that
-		// ends without acknowledging it makes the client look.
+	switch {
+	case l.passed:
+		if l.ends.Or(senderFailed)&recipientDone != 0 {
+			l.settle()
+		}
+		return
+	case errors.Is(err, cluster.ErrClosed): // it was not acknowledged, and will not be
 		l.from.In.Break()
-		l.from.Close(stream.ErrInternalServerError)
+		l.ticket.Done()
 		return
 	}
 	l.Turn = t

@@ -135,7 +135,7 @@ func (r *Router) Route(t *module.Transit, st *stanza.Stanza) {
 	if h := r.Host(st.To.Domain()); h == nil || st.To.Local() == "" {
 		return // nobody there to take it
 	}
-	t.Turn.Send(keyOf(st.To), r.arriving(st, nil))
+	t.Turn.Send(keyOf(st.To), r.arriving(st))
 }
 
 // deliver puts a stanza into a session's queue after the commit.
