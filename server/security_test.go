@@ -61,7 +61,7 @@ func secure(t *testing.T, test func(t *testing.T, s *xmpptest.Server), opts ...x
 	})
 }
 
-// bytes is a pattern of anything that is repeated to be long.
+// repeat is something with a part that is there n times.
 func repeat(begin, part string, n int, end string) string {
 	return begin + strings.Repeat(part, n) + end
 }
