@@ -2,6 +2,7 @@ package route
 
 import (
 	"context"
+	"errors"
 
 	"kith/server/account"
 	"kith/server/cluster"
@@ -53,6 +54,10 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 	if owner.Exists() && !a.again && (!a.run(st.Check) || !a.run(st.Stamp)) {
 		return
 	}
+	if a.Kind == stanza.Presence && managed(a.Type) {
+		a.run(st.Manage)
+		return
+	}
 	typ := a.Type
 	if a.Kind == stanza.Message {
 		typ = a.MessageType()
@@ -68,6 +73,15 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 		a.Targets = targets
 		a.kept = a.run(st.Record) && fate == Keep
 	}
+}
+
+// managed reports whether a type of presence is no presence, but about it.
+func managed(typ string) bool {
+	switch typ {
+	case stanza.Subscribe, stanza.Subscribed, stanza.Unsubscribe, stanza.Unsubscribed, stanza.Probe:
+		return true
+	}
+	return false
 }
 
 // run runs steps; when they end the stanza's way, it is delivered to nobody.
@@ -153,7 +167,10 @@ func (r *Router) answer(t *module.Transit, asker *cluster.Asker, to module.Targe
 		refuse(stanza.ErrServiceUnavailable)
 	case answer != nil:
 		payload, err := answer(context.Background(), t)
-		if err != nil {
+		switch {
+		case errors.Is(err, module.Stop):
+			return
+		case err != nil:
 			refuse(err)
 			return
 		}

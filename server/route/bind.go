@@ -35,6 +35,7 @@ type bind struct {
 	session *session.Session
 	limit   int
 	answer  chan error // buffered: the lane never waits
+	old     *departure // of the session in whose place it comes
 }
 
 // Handle implements cluster.Item.
@@ -45,11 +46,14 @@ func (b *bind) Handle(t *cluster.Turn, ac cluster.Actor) {
 		b.say(t, stanza.ErrNotAllowed)
 		return
 	}
+	if old := a.Named(s.JID.Resource()); old != nil && old.ID != s.ID {
+		b.old = &departure{resource: old}
+	}
+	if b.old != nil {
+		b.router.unbind(t, host, a, b.old)
+		t.After(cluster.EffectFunc(func(*cluster.Turn) { b.old.resource.Out.Close(stream.ErrConflict) }))
+	}
 	if a.Resource(s.ID) == nil {
-		if old := a.Named(s.JID.Resource()); old != nil {
-			b.router.unbind(t, host, a, old.ID)
-			t.After(cluster.EffectFunc(func(*cluster.Turn) { old.Out.Close(stream.ErrConflict) }))
-		}
 		if len(a.Resources()) >= b.limit {
 			b.say(t, stanza.ErrResourceConstraint.With("This account has as many sessions as it may have."))
 			return
@@ -83,6 +87,7 @@ type ended struct {
 	router  *Router
 	session *session.Session
 	rest    []session.Entry
+	left    *departure
 }
 
 // Handle implements cluster.Item.
@@ -92,7 +97,12 @@ func (e *ended) Handle(t *cluster.Turn, ac cluster.Actor) {
 	if host == nil {
 		return
 	}
-	e.router.unbind(t, host, a, e.session.ID)
+	if res := a.Resource(e.session.ID); res != nil {
+		e.left = &departure{resource: res}
+	}
+	if e.left != nil {
+		e.router.unbind(t, host, a, e.left)
+	}
 	for _, entry := range e.rest {
 		if again := e.router.handBack(entry); again != nil {
 			again.Handle(t, a)
@@ -108,19 +118,25 @@ func (e *ended) Fail(_ *cluster.Turn, err error) {
 	}
 }
 
-// unbind takes a session from its account. If it was available, its owner says
-// for it that it no longer is (RFC 6121 §4.5.2).
-func (r *Router) unbind(t *cluster.Turn, host *module.Host, a *account.Actor, id session.ID) {
-	res := a.Remove(id)
-	if res == nil {
-		return
+// departure is a session that leaves its account, and what is said for it: the
+// same when it is handled again after a failed commit.
+type departure struct {
+	resource *account.Resource
+	presence *stanza.Stanza
+}
+
+// unbind takes a session from its account. To those to whom it was available its
+// owner says for it that it no longer is (RFC 6121 §4.5.2, §4.6.3).
+func (r *Router) unbind(t *cluster.Turn, host *module.Host, a *account.Actor, d *departure) {
+	res := d.resource
+	if a.Remove(res.ID) != nil {
+		r.sessions.Add(-1)
 	}
-	r.sessions.Add(-1)
-	tr := &module.Transit{Host: host, Turn: t, Account: a, Sender: res}
-	if res.Available() {
-		tr.Stanza = stanza.New(stanza.Presence, stanza.Unavailable, res.JID, jid.JID{})
-		r.run(host.Stages.Leaving.Broadcast, tr, func(error) {})
+	if d.presence == nil {
+		d.presence = stanza.New(stanza.Presence, stanza.Unavailable, res.JID, jid.JID{})
 	}
+	tr := &module.Transit{Stanza: d.presence, Host: host, Turn: t, Account: a, Sender: res}
+	r.run(host.Stages.Leaving.Broadcast, tr, func(error) {})
 	for _, f := range host.Facts.Unbound {
 		f(tr, res)
 	}

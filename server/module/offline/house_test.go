@@ -45,6 +45,10 @@ type lanes struct{ *house }
 
 func (l lanes) Route(t *module.Transit, st *stanza.Stanza) { l.router.Route(t, st) }
 
+func (l lanes) RouteMany(t *module.Transit, to []jid.JID, st *stanza.Stanza, live bool) {
+	l.router.RouteMany(t, to, st, live)
+}
+
 func (l lanes) Send(k cluster.Key, items ...cluster.Item) { l.cluster.Send(k, items...) }
 
 const capulet = "capulet.example"
