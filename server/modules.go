@@ -10,6 +10,7 @@ import (
 	"kith/server/module/ping"
 	"kith/server/module/presence"
 	"kith/server/module/register"
+	"kith/server/module/roster"
 	"kith/server/module/time"
 	"kith/server/module/version"
 )
@@ -25,6 +26,7 @@ func Modules() []module.Definition {
 		time.Module,
 		legacysession.Module,
 		presence.Module,
+		roster.Module,
 		mam.Module,
 		offline.Module,
 	}
@@ -35,7 +37,7 @@ func Modules() []module.Definition {
 func StreamSpecs() []module.Spec {
 	return []module.Spec{
 		module.RFC(6120, "streams, STARTTLS, SASL, binding, stanzas, errors"),
-		module.RFC(6121, "messages and presence among one's own devices; delivery rules of §8.5"),
+		module.RFC(6121, "delivery rules (§8.5)"),
 		module.RFC(7622, "addresses"),
 		module.RFC(7590, "use of TLS"),
 		module.RFC(5802, "SCRAM, with SHA-1, SHA-256 (RFC 7677) and SHA-512, and their -PLUS"),

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,9 +21,11 @@ import (
 	"kith/server/cluster"
 	"kith/server/config"
 	"kith/server/module"
+	"kith/server/roster"
 	"kith/server/route"
 	"kith/server/storage"
 	"kith/server/web"
+	"kith/xmpp/jid"
 )
 
 // Server is a server that has its database open and its hosts ready.
@@ -57,13 +60,15 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 			s.db.Close()
 		}
 	}()
-	if err := s.db.Migrate(ctx, archive.Migrations()); err != nil {
+	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations()} {
+		if err := s.db.Migrate(ctx, m); err != nil {
+			return nil, err
+		}
+	}
+	if s.accounts, err = account.Open(ctx, s.db, slices.Concat(archive.Purges, roster.Purges)...); err != nil {
 		return nil, err
 	}
-	if s.accounts, err = account.Open(ctx, s.db, archive.Purges...); err != nil {
-		return nil, err
-	}
-	s.router = route.New(s.accounts, log, archive.Load)
+	s.router = route.New(s.accounts, log, archive.Load, roster.Load)
 	hosts, err := s.hosts()
 	if err != nil {
 		return nil, err
@@ -72,12 +77,24 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	s.cluster = cluster.NewLocal(s.db, s.router, cluster.Options{Log: log})
 	s.router.Start(s.cluster)
 	s.accounts.OnChange(s.router.Changed)
+	s.accounts.OnDelete(s.part)
 	s.clients = c2s.New(c, s.accounts, s.router, s.cluster, conf, log)
 	s.web = web.New(web.Parts{
 		Config: c, Version: version, Log: log, Begun: s.begun,
 		DB: s.db, Accounts: s.accounts, Router: s.router, Cluster: s.cluster, Clients: s.clients,
 	})
 	return s, nil
+}
+
+// part ends the subscriptions of an account that is being deleted, so that who
+// has its address next does not inherit them.
+func (s *Server) part(ctx context.Context, id int64, j jid.JID) error {
+	sts, err := roster.Part(ctx, s.db, id, j)
+	if err != nil {
+		return err
+	}
+	s.router.Take(sts...)
+	return nil
 }
 
 // hosts makes the virtual hosts and attaches the modules to each.

@@ -41,6 +41,7 @@ type verb int
 const (
 	pass verb = iota // only time passes
 	online
+	befriends
 	connects
 	opensStream
 	opensSocket
@@ -237,6 +238,7 @@ func (s *step) sentence(line string) error {
 		singular bool
 	}{
 		{"is", "online", online, true}, {"are", "online", online, false},
+		{"are", "subscribed to each other", befriends, false},
 		{"connects", "", connects, true}, {"connect", "", connects, false},
 		{"starts", "TLS", startsTLS, true},
 		{"authenticates", "", authenticates, true},

@@ -45,6 +45,7 @@ var cast = map[string][]string{
 // romeo/garden are two. The statements:
 //
 //	A, B are online              they log in and send presence; what anybody gets of that is forgotten
+//	A, B are subscribed to each other    their accounts are; what anybody gets of that is forgotten
 //	A connects                   it logs in and sends nothing
 //	A opens a stream             a connection and a header, not logged in; the server's header and features are received
 //	A opens a stream to H over TLS   to another host than A's own; by direct TLS
@@ -241,6 +242,8 @@ func (r *run) step(st *step) error {
 		return nil
 	case online:
 		return r.online(st.actors)
+	case befriends:
+		return r.befriend(st.actors)
 	case nobodyReceives:
 		return r.nothing(st, r.order)
 	case serverRestarts:

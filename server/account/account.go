@@ -45,8 +45,9 @@ type Store struct {
 	db      *storage.DB
 	secret  []byte        // of the keys of users who do not exist
 	slots   chan struct{} // for hashing passwords
-	mu      sync.RWMutex  // guards changed
+	mu      sync.RWMutex  // guards changed and parting
 	changed func(jid.JID)
+	parting Parting
 	purges  []Purge
 }
 
@@ -77,6 +78,32 @@ func Open(ctx context.Context, db *storage.DB, purges ...Purge) (*Store, error) 
 		return nil, fmt.Errorf("read the server's secret: %w", err)
 	}
 	return s, nil
+}
+
+// Parting is called before an account is deleted, while what it has is there.
+type Parting func(ctx context.Context, id int64, j jid.JID) error
+
+// OnDelete sets what is called before an account is deleted. Its error keeps the
+// account.
+func (s *Store) OnDelete(f Parting) {
+	s.mu.Lock()
+	s.parting = f
+	s.mu.Unlock()
+}
+
+// part calls what is to be called before a deletion.
+func (s *Store) part(ctx context.Context, j jid.JID) error {
+	s.mu.RLock()
+	f := s.parting
+	s.mu.RUnlock()
+	if f == nil {
+		return nil
+	}
+	st, err := s.Load(ctx, j, nil)
+	if err != nil || st.ID == 0 {
+		return err
+	}
+	return f(ctx, st.ID, j)
 }
 
 // OnChange sets what is called after an account was made, changed or deleted.
@@ -222,6 +249,9 @@ func (s *Store) Delete(ctx context.Context, j jid.JID) error {
 // for good. The second part, finish, ends its sessions and deletes the rest; if
 // it does not come to that, the next start does (see Resume).
 func (s *Store) Mark(ctx context.Context, j jid.JID) (finish func(context.Context) error, err error) {
+	if err := s.part(ctx, j); err != nil {
+		return nil, fmt.Errorf("delete account %s: %w", j, err)
+	}
 	var id int64
 	err = s.db.Write(ctx, func(tx *storage.Tx) (err error) {
 		if id, err = idOf(tx, j); err != nil {

@@ -166,7 +166,15 @@ func (a *Actor) Admin() bool { return a.state.Admin }
 func (a *Actor) Busy() bool { return len(a.resources) > 0 }
 
 // Size implements cluster.Actor.
-func (a *Actor) Size() int { return 400 + len(a.JID.String()) + 64*len(a.state.vals) }
+func (a *Actor) Size() int {
+	n := 400 + len(a.JID.String()) + 64*len(a.state.vals)
+	for _, v := range a.state.vals {
+		if sized, ok := v.v.(interface{ Size() int }); ok {
+			n += sized.Size()
+		}
+	}
+	return n
+}
 
 // Add attaches a resource.
 func (a *Actor) Add(r *Resource) { a.resources = append(a.resources, r) }

@@ -102,7 +102,7 @@ func (c *client) steps(host jid.JID) []negotiate.Step {
 	if h == nil {
 		return nil
 	}
-	return []negotiate.Step{
+	steps := []negotiate.Step{
 		negotiate.StartTLS{Config: s.tls, Timeout: s.config.Limits.Handshake, Admit: s.admitHandshake},
 		negotiate.SASL{Backend: guard{s.accounts.Backend(host), c, host}, Refused: c.refused},
 		negotiate.Register{Answer: c.early(h)},
@@ -114,6 +114,10 @@ func (c *client) steps(host jid.JID) []negotiate.Step {
 		negotiate.Session{},
 		negotiate.Bind{Binder: c},
 	}
+	for _, f := range h.StreamFeatures() {
+		steps = append(steps, negotiate.Notice{Feature: f})
+	}
+	return steps
 }
 
 // Bind implements negotiate.Binder: the owner of the account learns of the

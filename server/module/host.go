@@ -18,6 +18,7 @@ import (
 	"kith/server/storage"
 	"kith/xmpp/jid"
 	"kith/xmpp/stanza"
+	"kith/xmpp/xmltree"
 )
 
 // Host is one virtual host.
@@ -36,6 +37,7 @@ type Host struct {
 	disco    Disco
 	services map[jid.JID]Service
 	early    []Early
+	informs  []xmltree.Appender
 	specs    []Spec
 }
 
@@ -43,12 +45,20 @@ type Host struct {
 // committed.
 type Router interface {
 	Route(t *Transit, st *stanza.Stanza)
+	RouteMany(t *Transit, to []jid.JID, st *stanza.Stanza, live bool)
 }
 
 // Service takes all stanzas of a domain of its own.
 type Service interface {
 	Take(ctx context.Context, t *Transit) error
 }
+
+// StreamFeature declares what is told among the features of a stream whose client
+// has authenticated. It is nothing to be negotiated.
+func (h *Host) StreamFeature(f xmltree.Appender) { h.informs = append(h.informs, f) }
+
+// StreamFeatures returns what was declared with StreamFeature.
+func (h *Host) StreamFeatures() []xmltree.Appender { return h.informs }
 
 // Service gives a domain below the host's to s.
 func (h *Host) Service(domain jid.JID, s Service) {

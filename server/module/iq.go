@@ -20,6 +20,7 @@ const (
 // IQFunc answers an iq request: with a result, whose payload may be nil, or with
 // a *stanza.Error. It runs in the lane of the target's owner (for ToServer, of
 // the sender) and must not block; the answer leaves once its rows are committed.
+// With Stop it says that it has sent the answer, or will.
 type IQFunc func(ctx context.Context, t *Transit) (xmltree.Appender, error)
 
 // QueryFunc checks an iq request in the lane and returns what answers it outside,

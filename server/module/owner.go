@@ -1,10 +1,23 @@
 package module
 
-import "kith/server/cluster"
+import (
+	"kith/server/cluster"
+	"kith/server/roster"
+	"kith/xmpp/jid"
+)
 
 // Own reports whether the owner in whose lane we are is the one who asks. What
 // an account says to others must not tell them that it exists (RFC 6121 §8.5.1).
 func (t *Transit) Own() bool { return t.Account != nil && t.From.Bare() == t.Account.JID }
+
+// Sees reports whether somebody may see the presence of the account in whose lane
+// we are: its owner, and who is subscribed. Those know that it exists.
+func (t *Transit) Sees(who jid.JID) bool {
+	if t.Account == nil || !t.Account.Exists() {
+		return false
+	}
+	return who.Bare() == t.Account.JID || roster.Of(t.Account).Subscribed(who)
+}
 
 // Lanes is the way into a lane from outside: from a timer, or from what Query
 // has read. A Host's Router is one.

@@ -7,6 +7,7 @@ import (
 	"kith/server/account"
 	"kith/server/cluster"
 	"kith/server/session"
+	"kith/xmpp/jid"
 	"kith/xmpp/stanza"
 )
 
@@ -18,14 +19,20 @@ type Stages struct {
 		Check     Steps // may refuse: blocking, roles, limits
 		Stamp     Steps // takes away what only a server may say
 		Broadcast Steps // presence that is addressed to nobody (RFC 6121 §4.2.2)
-		Record    Steps // the sender's archive
-		Copy      Steps // to the sender's other sessions
+		Directed  Steps // presence that is addressed to somebody: subscriptions too (§3, §4.6)
+		// here presence is passed on
+		Follow Steps // what goes behind directed presence
+		Record Steps // the sender's archive
+		Copy   Steps // to the sender's other sessions
 	}
 	// Arriving steps act in the lane of the recipient.
 	Arriving struct {
 		Check Steps
 		Stamp Steps
-		// here the Targets are chosen: RFC 6121 §8.5
+		// Manage acts on subscriptions and probes (RFC 6121 §3, §4.3), also those for
+		// an account that does not exist. It sets the Targets.
+		Manage Steps
+		// here the Targets of everything else are chosen: RFC 6121 §8.5
 		Record Steps
 		// here the batch is committed; what follows writes no rows
 		Copy Steps
@@ -72,6 +79,13 @@ func (t *Transit) Write(sql string, args ...any) { t.Turn.Write(sql, args...) }
 
 // Send routes a stanza of ours once the batch is committed.
 func (t *Transit) Send(st *stanza.Stanza) { t.Host.Router.Route(t, st) }
+
+// SendMany routes one stanza of ours to many accounts once the batch is
+// committed; it must not change any more. With live, accounts that nobody is
+// logged in to need not see it.
+func (t *Transit) SendMany(to []jid.JID, st *stanza.Stanza, live bool) {
+	t.Host.Router.RouteMany(t, to, st, live)
+}
 
 // Deliver puts a stanza into a session's queue once the batch is committed. to
 // is what the session sees as its address; "" leaves it out.

@@ -2,6 +2,7 @@ package route
 
 import (
 	"context"
+	"errors"
 
 	"kith/server/account"
 	"kith/server/archive"
@@ -49,6 +50,10 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 	if owner.Exists() && !a.again && (!a.run(st.Check) || !a.run(st.Stamp)) {
 		return
 	}
+	if a.Kind == stanza.Presence && managed(a.Type) {
+		a.run(st.Manage)
+		return
+	}
 	typ := a.Type
 	if a.Kind == stanza.Message {
 		typ = a.MessageType()
@@ -70,6 +75,15 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 			a.refuse(stanza.ErrServiceUnavailable)
 		}
 	}
+}
+
+// managed reports whether a type of presence is no presence, but about it.
+func managed(typ string) bool {
+	switch typ {
+	case stanza.Subscribe, stanza.Subscribed, stanza.Unsubscribe, stanza.Unsubscribed, stanza.Probe:
+		return true
+	}
+	return false
 }
 
 // run runs steps; when they end the stanza's way, it is delivered to nobody.
@@ -155,7 +169,10 @@ func (r *Router) answer(t *module.Transit, asker *cluster.Asker, to module.Targe
 		refuse(stanza.ErrServiceUnavailable)
 	case answer != nil:
 		payload, err := answer(context.Background(), t)
-		if err != nil {
+		switch {
+		case errors.Is(err, module.Stop):
+			return
+		case err != nil:
 			refuse(err)
 			return
 		}

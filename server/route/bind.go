@@ -36,7 +36,7 @@ type bind struct {
 	session *session.Session
 	limit   int
 	answer  chan error // buffered: the lane never waits
-	old     *departure // of the session that it replaces
+	old     *departure // of the session in whose place it comes
 }
 
 // Handle implements cluster.Item.
@@ -47,20 +47,20 @@ func (b *bind) Handle(t *cluster.Turn, ac cluster.Actor) {
 		b.say(t, stanza.ErrNotAllowed)
 		return
 	}
+	if old := a.Named(s.JID.Resource()); old != nil && old.ID != s.ID {
+		b.old = &departure{resource: old}
+	}
+	if b.old != nil {
+		b.router.unbind(t, host, a, b.old)
+		t.After(cluster.EffectFunc(func(*cluster.Turn) { b.old.resource.Out.Close(stream.ErrConflict) }))
+	}
 	if a.Resource(s.ID) == nil {
-		if old := a.Named(s.JID.Resource()); old != nil {
-			b.old = b.router.remove(a, old.ID)
-		}
 		if len(a.Resources()) >= b.limit {
 			b.say(t, stanza.ErrResourceConstraint.With("This account has as many sessions as it may have."))
 			return
 		}
 		a.Add(&account.Resource{ID: s.ID, JID: s.JID, Out: s, Remote: s.Remote})
 		b.router.sessions.Add(1)
-	}
-	if old := b.old; old != nil {
-		b.router.tell(t, host, a, old)
-		t.After(cluster.EffectFunc(func(*cluster.Turn) { old.Out.Close(stream.ErrConflict) }))
 	}
 	res := a.Resource(s.ID)
 	tr := &module.Transit{Host: host, Turn: t, Account: a, Sender: res}
@@ -88,7 +88,7 @@ type ended struct {
 	router  *Router
 	session *session.Session
 	rest    []session.Entry
-	gone    *departure
+	left    *departure
 }
 
 // Handle implements cluster.Item.
@@ -98,11 +98,11 @@ func (e *ended) Handle(t *cluster.Turn, ac cluster.Actor) {
 	if host == nil {
 		return
 	}
-	if gone := e.router.remove(a, e.session.ID); gone != nil {
-		e.gone = gone
+	if res := a.Resource(e.session.ID); res != nil {
+		e.left = &departure{resource: res}
 	}
-	if e.gone != nil {
-		e.router.tell(t, host, a, e.gone)
+	if e.left != nil {
+		e.router.unbind(t, host, a, e.left)
 	}
 	for _, entry := range e.rest {
 		if again := e.router.handBack(entry); again != nil {
@@ -119,30 +119,27 @@ func (e *ended) Fail(_ *cluster.Turn, err error) {
 	}
 }
 
-// departure is a session that was taken from its account, and the presence by
-// which others learn it. It outlives a failed commit: what was told is told again.
+// departure is a session that leaves its account, and what is said for it: the
+// same when it is handled again after a failed commit.
 type departure struct {
-	*account.Resource
+	resource *account.Resource
 	presence *stanza.Stanza
 }
 
-// remove takes a session from its account; nil if it is not there.
-func (r *Router) remove(a *account.Actor, id session.ID) *departure {
-	res := a.Remove(id)
-	if res == nil {
-		return nil
+// unbind takes a session from its account. To those to whom it was available its
+// owner says for it that it no longer is (RFC 6121 §4.5.2, §4.6.3).
+func (r *Router) unbind(t *cluster.Turn, host *module.Host, a *account.Actor, d *departure) {
+	res := d.resource
+	if a.Remove(res.ID) != nil {
+		r.sessions.Add(-1)
 	}
-	r.sessions.Add(-1)
-	return &departure{res, stanza.New(stanza.Presence, stanza.Unavailable, res.JID, jid.JID{})}
-}
-
-// tell lets others know that a session has gone. If it was available, its owner
-// says for it that it no longer is (RFC 6121 §4.5.2); the step that does so knows.
-func (r *Router) tell(t *cluster.Turn, host *module.Host, a *account.Actor, d *departure) {
-	tr := &module.Transit{Stanza: d.presence, Host: host, Turn: t, Account: a, Sender: d.Resource}
+	if d.presence == nil {
+		d.presence = stanza.New(stanza.Presence, stanza.Unavailable, res.JID, jid.JID{})
+	}
+	tr := &module.Transit{Stanza: d.presence, Host: host, Turn: t, Account: a, Sender: res}
 	r.run(host.Stages.Leaving.Broadcast, tr, func(error) {})
 	for _, f := range host.Facts.Unbound {
-		f(tr, d.Resource)
+		f(tr, res)
 	}
 }
 

@@ -27,6 +27,9 @@ func Choose(kind stanza.Kind, typ string, to jid.JID, exists, settled bool, rs [
 		return chooseNobody(kind, typ), nil
 	}
 	if to.IsFull() {
+		// §8.5.3.1: any stanza is delivered. To refuse requests of those whom the
+		// account shows no presence is left to us there; we do not, since no client
+		// expects it of its own contacts.
 		for i, r := range rs {
 			if r.JID == to {
 				return Deliver, rs[i : i+1 : i+1] // §8.5.3.1

@@ -104,7 +104,10 @@ func (l *Leaving) Handle(t *cluster.Turn, ac cluster.Actor) {
 			l.run(st.Broadcast)
 			return
 		}
-		l.forward()
+		if l.run(st.Directed) {
+			l.forward()
+			l.run(st.Follow)
+		}
 	case stanza.IQ:
 		l.iq(a)
 	}

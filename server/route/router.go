@@ -132,10 +132,26 @@ func (r *Router) Route(t *module.Transit, st *stanza.Stanza) {
 			return
 		}
 	}
-	if h := r.Host(st.To.Domain()); h == nil || st.To.Local() == "" {
-		return // nobody there to take it
+	switch h := r.Host(st.To.Domain()); {
+	case h != nil && st.To.Local() != "":
+		t.Turn.Send(keyOf(st.To), r.arriving(st))
+	case h == nil && t.Host.ServiceOf(st.To.Host()) != nil:
+		tr := *t
+		tr.Stanza = st
+		if err := t.Host.ServiceOf(st.To.Host()).Take(context.Background(), &tr); err != nil && !errors.Is(err, module.Stop) {
+			r.errorFor(err) // what we say ourselves, nobody takes back
+		}
+	default: // nobody is there to take it
 	}
-	t.Turn.Send(keyOf(st.To), r.arriving(st))
+}
+
+// Take routes stanzas that the server makes outside the lanes.
+func (r *Router) Take(sts ...*stanza.Stanza) {
+	for _, st := range sts {
+		if r.Host(st.To.Domain()) != nil && st.To.Local() != "" {
+			r.cluster.Send(keyOf(st.To), r.arriving(st))
+		}
+	}
 }
 
 // deliver puts a stanza into a session's queue after the commit.

@@ -250,6 +250,12 @@ func (s *Stanza) CopyTo(c *Stanza) {
 // Changed makes the stanza be serialised anew.
 func (s *Stanza) Changed() { s.whole, s.tail = nil, nil }
 
+// Readdress sends the stanza to somebody else. The tail, if it was made, stays.
+func (s *Stanza) Readdress(to jid.JID) {
+	s.Tail()
+	s.To, s.whole = to, nil
+}
+
 // Add puts a child behind the others. What was serialised before is kept and
 // continued.
 func (s *Stanza) Add(a xmltree.Appender) {

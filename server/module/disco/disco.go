@@ -2,7 +2,8 @@
 // accounts, and XEP-0128: Service Discovery Extensions.
 //
 // What there is to tell is known when it is asked for, since modules behind this
-// one attach later. An account tells nobody but itself.
+// one attach later. An account tells its owner and who is subscribed to its
+// presence (XEP-0030 §8).
 package disco
 
 import (
@@ -17,7 +18,7 @@ import (
 
 // Module is the module.
 var Module = module.Define("disco", attach,
-	module.XEP(30, "2.5.0").Partly("an account answers its owner only"),
+	module.XEP(30, "2.5.0"),
 	module.XEP(128, "1.0.1"))
 
 func attach(h *module.Host, _ struct{}) error {
@@ -54,7 +55,7 @@ func hostItems(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
 }
 
 func accountInfo(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
-	if err := ownNoNode(t); err != nil {
+	if err := knownNoNode(t); err != nil {
 		return nil, err
 	}
 	return &xdisco.Info{
@@ -65,7 +66,7 @@ func accountInfo(_ context.Context, t *module.Transit) (xmltree.Appender, error)
 
 // accountItems are the account's available resources (XEP-0030 §4.1).
 func accountItems(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
-	if err := ownNoNode(t); err != nil {
+	if err := knownNoNode(t); err != nil {
 		return nil, err
 	}
 	items := new(xdisco.Items)
@@ -83,12 +84,12 @@ func noNode(t *module.Transit) error {
 	return nil
 }
 
-// ownNoNode refuses strangers in the words that an account gets that does not
+// knownNoNode refuses strangers in the words that an account gets that does not
 // exist, whatever they ask for (XEP-0030 §9). The text wants an empty list of
 // items for both; RFC 6121 §8.5.1 wants the error, and what matters is that the
 // two cannot be told apart.
-func ownNoNode(t *module.Transit) error {
-	if !t.Own() {
+func knownNoNode(t *module.Transit) error {
+	if !t.Sees(t.From) {
 		return stanza.ErrServiceUnavailable
 	}
 	return noNode(t)
