@@ -83,7 +83,7 @@ func (c *Client) Close() error {
 	if c.managed() {
 		// XEP-0198 §4: tell what was received before a graceful end. If the
 		// connection is gone already nobody wants to know.
-		c.ack()
+		c.ack() //nolint:errcheck // see above
 	}
 	err := c.conn.Close(nil)
 	<-c.done
@@ -118,7 +118,7 @@ func (c *Client) receive(early []xmltree.Element) error {
 		el, err := c.conn.ReadElement()
 		if err != nil {
 			if el.Exists() {
-				c.pass(el)
+				c.pass(el) //nolint:errcheck // err says why the stream ends
 			}
 			return err
 		}

@@ -129,7 +129,7 @@ func (c *Client) answer(iq *stanza.Stanza) bool {
 		reply = iq.ErrorReply(e)
 	}
 	// If it cannot be written, the next read says why.
-	c.Send(reply)
+	c.Send(reply) //nolint:errcheck // see above
 	return true
 }
 

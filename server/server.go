@@ -57,7 +57,7 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	}
 	defer func() {
 		if err != nil {
-			s.db.Close()
+			s.db.Close() //nolint:errcheck // the error that matters is the other
 		}
 	}()
 	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations()} {

@@ -20,7 +20,6 @@ import (
 var (
 	nameProceed = xmltree.Name{Space: ns.TLS, Local: "proceed"}
 	nameSuccess = xmltree.Name{Space: ns.SASL, Local: "success"}
-	nameStream  = xmltree.Name{Space: ns.Stream, Local: "stream"}
 )
 
 // Client is the client's end of a stream. It answers nothing on its own, and

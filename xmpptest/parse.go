@@ -328,9 +328,9 @@ func checkSent(text string) error {
 		case errors.Is(err, xmltree.ErrIncomplete) && d.Buffered() == 0 && n > 0:
 			return nil
 		case errors.Is(err, xmltree.ErrIncomplete):
-			return errors.New("element without an end; what is not to be well-formed is sent as raw:")
+			return errors.New("element without an end; what is not to be well-formed is sent with the word raw")
 		case err != nil:
-			return fmt.Errorf("%w; what is not to be well-formed is sent as raw:", err)
+			return fmt.Errorf("%w; what is not to be well-formed is sent with the word raw", err)
 		}
 	}
 }

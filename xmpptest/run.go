@@ -211,7 +211,7 @@ func (r *run) address(actor string) (jid.JID, error) {
 	}
 	j := r.accounts[bare]
 	if j.IsZero() {
-		return j, fmt.Errorf("%s is in none of the examples: give the address, there or in accounts:", actor)
+		return j, fmt.Errorf("%s is in none of the examples: give the address, there or in the line accounts", actor)
 	}
 	if resource == "" {
 		return j, nil

@@ -61,7 +61,7 @@ func TestTime(t *testing.T) {
 		romeo := s.MustConnect("romeo@montague.example/home")
 		time.Sleep(2*time.Minute - 1)
 		romeo.ExpectNothing()
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		romeo.Expect("<iq type='get' ...><ping xmlns='urn:xmpp:ping'/></iq>")
 		time.Sleep(10 * time.Second)
 		romeo.ExpectError(stream.ErrConnectionTimeout)

@@ -47,7 +47,7 @@ func (s serveCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	defer release() // at the end of the process at the latest
+	defer release() //nolint:errcheck // it is released at the end of the process at the latest
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	defer stop()

@@ -54,7 +54,6 @@ type model struct {
 	w    *world
 	mu   sync.Mutex // guards what follows
 	fate map[string]*fate
-	seen []string // "sender actor" and "actor next kind", each with a number that grows
 	errs []string
 	last map[string]int
 }

@@ -54,10 +54,10 @@ func TestSlots(t *testing.T) {
 func TestBackoff(t *testing.T) {
 	b := NewBackoff(2, time.Second, 5*time.Second)
 	now := time.Unix(1000, 0)
-	for i, want := range []time.Duration{0, 0, 1, 2, 4, 5, 5} {
+	for i, want := range []time.Duration{0, 0, time.Second, 2 * time.Second, 4 * time.Second, 5 * time.Second, 5 * time.Second} {
 		b.Failed("x", now)
-		if got := b.Wait("x", now); got != want*time.Second {
-			t.Errorf("after %d failures: wait %v, want %v", i+1, got, want*time.Second)
+		if got := b.Wait("x", now); got != want {
+			t.Errorf("after %d failures: wait %v, want %v", i+1, got, want)
 		}
 	}
 	if got := b.Wait("y", now); got != 0 {

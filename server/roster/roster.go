@@ -146,7 +146,7 @@ func read(row storage.Row) (*Item, error) {
 	}
 	var err error
 	if i.JID, err = jid.Parse(address); err != nil {
-		return nil, nil
+		return nil, nil //nolint:nilerr // skipped, see above
 	}
 	if groups != "" {
 		if err := json.Unmarshal([]byte(groups), &i.Groups); err != nil {

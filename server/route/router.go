@@ -139,7 +139,7 @@ func (r *Router) Route(t *module.Transit, st *stanza.Stanza) {
 		tr := *t
 		tr.Stanza = st
 		if err := t.Host.ServiceOf(st.To.Host()).Take(context.Background(), &tr); err != nil && !errors.Is(err, module.Stop) {
-			r.errorFor(err) // what we say ourselves, nobody takes back
+			r.log.Error("a service does not take what the server says", "to", st.To, "error", err)
 		}
 	default: // nobody is there to take it
 	}

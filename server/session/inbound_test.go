@@ -106,7 +106,7 @@ func TestDoneWithinThirtySeconds(t *testing.T) {
 		if !in.Full() || overdue.Load() != 0 {
 			t.Errorf("just before 30 s: full %v, told %d times", in.Full(), overdue.Load())
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		wantH(t, in, "after 30 s", 0, false)
 		if in.Full() || overdue.Load() != 1 || in.Expired() != 1 {

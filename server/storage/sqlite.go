@@ -360,7 +360,7 @@ func (r *sqliteRows) columns() int { return len(r.values) }
 
 func (r *sqliteRows) next() (bool, error) {
 	err := r.rs.Next(r.values)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return false, nil
 	}
 	if err != nil {

@@ -128,7 +128,7 @@ func (o Options) Open(ctx context.Context, url string, log *slog.Logger) (*DB, e
 	db := &DB{store: s, log: log, commits: newCommitter(s, log)}
 	// A database that cannot be written to is an error of configuration: say it now.
 	if err := db.commits.connect(); err != nil {
-		s.close()
+		s.close() //nolint:errcheck // the error that matters is the other
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	db.commits.start()

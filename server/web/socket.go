@@ -70,7 +70,7 @@ func listenPrivate(data string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(dir) // empty by then; an empty directory left behind does no harm
+	defer os.Remove(dir) //nolint:errcheck // empty by then; an empty directory left behind does no harm
 	name := filepath.Join(dir, "s")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
 	if err != nil {
@@ -81,8 +81,8 @@ func listenPrivate(data string) (net.Listener, error) {
 		err = os.Rename(name, Socket(data))
 	}
 	if err != nil {
-		l.Close()
-		os.Remove(name) // the error says more
+		l.Close()       //nolint:errcheck // the error that matters is the other
+		os.Remove(name) //nolint:errcheck // the error says more
 		return nil, err
 	}
 	return &socket{UnixListener: l, path: Socket(data)}, nil

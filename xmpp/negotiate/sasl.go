@@ -280,7 +280,7 @@ func authenticate(st *State, client sasl.Client) error {
 		if err != nil {
 			// The exchange is over for us; that the server learns of it is a
 			// courtesy, and the first error is the one that matters.
-			st.write(empty(nameAbort))
+			st.write(empty(nameAbort)) //nolint:errcheck // see above
 			return err
 		}
 		if err := st.write(message{nameResponse, "", response}); err != nil {

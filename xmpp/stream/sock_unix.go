@@ -2,7 +2,10 @@
 
 package stream
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
+)
 
 // rawIO says that descriptors can be read and written directly. They are in
 // non-blocking mode, as package net puts them.
@@ -12,7 +15,7 @@ const rawIO = true
 func (s *sock) readRaw(fd uintptr) bool {
 	for {
 		n, err := syscall.Read(int(fd), s.rbuf)
-		if err == syscall.EINTR {
+		if errors.Is(err, syscall.EINTR) {
 			continue
 		}
 		s.rn, s.rerr = max(n, 0), err

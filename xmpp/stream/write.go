@@ -170,7 +170,7 @@ func (c *TCP) Close(err error) error {
 		c.wmu.Lock()
 		c.farewell(e)
 		c.wmu.Unlock()
-		c.sock.SetReadDeadline(time.Unix(1, 0)) // ends a read that waits; if not, closing does
+		c.sock.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // ends a read that waits; if not, closing does
 		if e != nil || err == nil {
 			c.linger(end)
 		}
@@ -207,9 +207,9 @@ func (c *TCP) farewell(e *Error) {
 	}
 	if c.tls != nil {
 		// RFC 6120 §4.4: a close_notify, against truncation.
-		c.tls.CloseWrite()
+		c.tls.CloseWrite() //nolint:errcheck // the connection ends all the same
 	}
-	c.drainBy()
+	c.drainBy() //nolint:errcheck // the connection ends all the same
 }
 
 // drainBy writes what is pending under the deadline that is set already.

@@ -87,7 +87,7 @@ func TestSkipIsStrict(t *testing.T) {
 		for _, piece := range []int{1 << 20, 100, 1} {
 			d := started(t, Limits{Bytes: 500, Depth: 8, Elements: 20, Attrs: 4, Namespaces: 3, Skip: 4000})
 			before := d.offset
-			err := error(ErrIncomplete)
+			var err error = ErrIncomplete
 			for p := []byte(c.in); len(p) > 0 && err == ErrIncomplete; {
 				n := min(len(p), piece)
 				d.Feed(p[:n])

@@ -50,7 +50,7 @@ const (
 	refMask   = 1<<24 - 1
 	refOuter  = 1 << 23
 	refNone   = 0
-	refXML    = refOuter | 0
+	refXML    = refOuter
 	refClient = refOuter | 1
 	refStream = refOuter | 2
 	refXMLNS  = refOuter | 3
