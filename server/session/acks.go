@@ -1,12 +1,12 @@
 package session
 
 import (
-	"strconv"
 	"time"
 
 	"kith/xmpp/negotiate"
 	"kith/xmpp/ns"
 	"kith/xmpp/stream"
+	"kith/xmpp/xmltree"
 )
 
 // When the client is asked for an acknowledgement: after so many stanzas, or so
@@ -18,7 +18,7 @@ const (
 	askWithin = 2 * time.Second
 )
 
-var request = []byte("<r xmlns='" + ns.Acks + "'/>")
+var request = xmltree.Marshal(negotiate.Request{}, ns.Client)
 
 // outbound is what the client has yet to acknowledge. The session's mutex guards
 // it.
@@ -150,10 +150,7 @@ func (s *Session) Acked(h uint32) (settled []Entry, err error) {
 
 // Ack queues our own acknowledgement of h. Flush sends it.
 func (s *Session) Ack(h uint32) {
-	b := make([]byte, 0, 48)
-	b = append(b, "<a xmlns='"+ns.Acks+"' h='"...)
-	b = strconv.AppendUint(b, uint64(h), 10)
-	b = append(b, "'/>"...)
+	b := xmltree.Marshal(negotiate.Ack{H: h}, ns.Client)
 	s.mu.Lock()
 	if !s.closed {
 		s.put(Entry{Tail: b})
