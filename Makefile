@@ -26,17 +26,14 @@ test:
 	@bash interop/install.sh
 	@$(GO) build -o bin/testsum ./interop/cmd/testsum
 	@{ failed=0; \
-	   tools/checks.sh build gofmt vet staticcheck generated lint govulncheck | $(GO) tool test2json -p kith/checks || failed=1; \
+	   tools/checks.sh build gofmt vet staticcheck alloc generated lint govulncheck | $(GO) tool test2json -p kith/checks || failed=1; \
 	   $(GO) test $(RACE) -json ./... || failed=1; \
-	   $(GO) test -run Alloc -json ./... || failed=1; \
 	   $(GO) test -tags interop -json -count=1 -timeout 30m ./interop/... || failed=1; \
 	   exit $$failed; } | bin/testsum | tee bin/test.log
 
-# Allocations cannot be counted under the race detector, so their bounds run without it.
 check:
-	@tools/checks.sh gofmt vet staticcheck
+	@tools/checks.sh gofmt vet staticcheck alloc
 	@$(GO) test $(RACE) ./...
-	@$(GO) test -run Alloc ./... >/dev/null || $(GO) test -run Alloc ./...
 
 bench:
 	@$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...

@@ -147,7 +147,7 @@ func (r *run) closed(st *step, c *Client) error {
 	var peer *stream.PeerError
 	orderly := errors.Is(err, io.EOF) || errors.As(err, &peer)
 	if !ended || orderly == (st.verb == connectionCut) {
-		return fmt.Errorf("%s\n  got:  stream ended: %v (%w)\n  want: %s", c.Name, ended, err, want)
+		return fmt.Errorf("%s\n  got:  stream ended: %v (%v)\n  want: %s", c.Name, ended, err, want)
 	}
 	return nil
 }

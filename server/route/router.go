@@ -139,7 +139,7 @@ func (r *Router) Route(t *module.Transit, st *stanza.Stanza) {
 		tr := *t
 		tr.Stanza = st
 		if err := t.Host.ServiceOf(st.To.Host()).Take(context.Background(), &tr); err != nil && !errors.Is(err, module.Stop) {
-			r.log.Error("a service does not take what the server says", "to", st.To, "error", err)
+			_ = r.errorFor(err) // for the log alone: what the server says itself, nobody takes back
 		}
 	default: // nobody is there to take it
 	}

@@ -96,7 +96,7 @@ func (s *summary) line(line string) {
 
 func (s *summary) event(e event) {
 	p := s.packages[e.Package]
-	if p == nil {
+	if p == nil || p.done && e.Action == "start" { // a package may be run more than once
 		p = &pkg{tests: make(map[string]*test)}
 		s.packages[e.Package] = p
 	}

@@ -78,6 +78,44 @@ func TestSummary(t *testing.T) {
 			ok: true,
 		},
 		{
+			name: "a package that is run again counts again, and only what ran",
+			in: `{"Action":"start","Package":"a"}
+{"Action":"run","Package":"a","Test":"TestAllocs"}
+{"Action":"output","Package":"a","Test":"TestAllocs","Output":"    a_test.go:3: not under the race detector\n"}
+{"Action":"skip","Package":"a","Test":"TestAllocs"}
+{"Action":"run","Package":"a","Test":"TestOne"}
+{"Action":"pass","Package":"a","Test":"TestOne"}
+{"Action":"pass","Package":"a"}
+{"Action":"start","Package":"a"}
+{"Action":"run","Package":"a","Test":"TestAllocs"}
+{"Action":"pass","Package":"a","Test":"TestAllocs"}
+{"Action":"pass","Package":"a"}`,
+			want: "ok   a  1 passed, 0 failed, 1 skipped  0.0s\nok   a  1 passed, 0 failed, 0 skipped  0.0s\n" +
+				"skipped: a TestAllocs: not under the race detector\n2 passed, 0 failed, 1 skipped\n",
+			ok: true,
+		},
+		{
+			name: "a package that has no test in its second run",
+			in: `{"Action":"start","Package":"a"}
+{"Action":"run","Package":"a","Test":"TestOne"}
+{"Action":"pass","Package":"a","Test":"TestOne"}
+{"Action":"pass","Package":"a"}
+{"Action":"start","Package":"a"}
+{"Action":"output","Package":"a","Output":"ok  \ta\t0.1s [no tests to run]\n"}
+{"Action":"pass","Package":"a"}`,
+			want: "ok   a  1 passed, 0 failed, 0 skipped  0.0s\n1 passed, 0 failed, 0 skipped\n",
+			ok:   true,
+		},
+		{
+			name: "a package cut off in its first run",
+			in: `{"Action":"start","Package":"a"}
+{"Action":"run","Package":"a","Test":"TestOne"}
+{"Action":"start","Package":"a"}
+{"Action":"pass","Package":"a"}`,
+			want: "--- FAIL: a TestOne\n    it did not come to its end\n" +
+				"FAIL a  0 passed, 1 failed, 0 skipped  0.0s\n0 passed, 1 failed, 0 skipped\n",
+		},
+		{
 			name: "skipped tests alone are no run",
 			in: `{"Action":"run","Package":"a","Test":"T"}
 {"Action":"skip","Package":"a","Test":"T"}
