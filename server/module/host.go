@@ -99,8 +99,8 @@ type Definition struct {
 }
 
 // Define makes a module of its attach function. C is the type of its table
-// [modules.NAME] in the configuration, whose zero value or DefaultConfig holds
-// where the table says nothing.
+// [modules.NAME] in the configuration; its zero value, or what its method Default
+// sets, holds where the table says nothing.
 func Define[C any](name string, attach func(*Host, C) error, specs ...Spec) Definition {
 	return Definition{Name: name, Specs: specs, attach: func(h *Host) error {
 		var c C
