@@ -103,8 +103,10 @@ func (d *deadline) set(h *half, t time.Time) {
 	if d.timer != nil {
 		d.timer.Stop()
 	}
-	if !t.IsZero() {
-		wait := max(0, time.Until(t))
+	// A deadline in the past needs no timer, only the broadcast below. It must
+	// not have one either: in a synctest bubble two goroutines that start such a
+	// timer at once crash the race detector.
+	if wait := time.Until(t); !t.IsZero() && wait > 0 {
 		if d.timer == nil {
 			d.timer = time.AfterFunc(wait, h.wake)
 		} else {
