@@ -1,6 +1,7 @@
 // Command testsum reads what go test -json prints from its standard input and
 // writes a summary that a person reads: one line for each package, the output
-// of what failed, every skipped test with its reason, and at the end
+// of what failed, every skipped test with its reason, every failed one with the
+// first it said, and at the end
 //
 //	N passed, N failed, N skipped
 //

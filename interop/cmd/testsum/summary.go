@@ -47,12 +47,16 @@ func (p *pkg) test(name string) *test {
 // skip is a test that did not run, and why.
 type skip struct{ pkg, test, reason string }
 
+// failure is a test that failed, and the first it said.
+type failure struct{ pkg, test, words string }
+
 // summary gathers events and writes what is worth reading.
 type summary struct {
 	w        io.Writer
 	packages map[string]*pkg
 	builds   map[string][]string // output by import path
 	skips    []skip
+	failures []failure
 
 	passed, failed, skipped int
 }
@@ -116,6 +120,7 @@ func (s *summary) event(e event) {
 func (s *summary) end(name string, p *pkg, e event) {
 	p.done = true
 	var passed, failed, skipped int
+	var cut []string // had said nothing when the package ended
 	for _, testName := range slices.Sorted(maps.Keys(p.tests)) {
 		t := p.tests[testName]
 		switch {
@@ -126,7 +131,11 @@ func (s *summary) end(name string, p *pkg, e event) {
 			if !p.hasChild(testName, (*test).failed) {
 				failed++
 			}
-			s.showFailure(name, testName, t)
+			if t.outcome == "" && len(slices.DeleteFunc(slices.Clone(t.output), frame)) == 0 {
+				cut = append(cut, testName)
+			} else {
+				s.showFailure(name, testName, t)
+			}
 		case p.hasChild(testName, func(*test) bool { return true }):
 		case t.outcome == "skip":
 			skipped++
@@ -134,6 +143,11 @@ func (s *summary) end(name string, p *pkg, e event) {
 		default:
 			passed++
 		}
+	}
+	if len(cut) > 0 {
+		words := "did not come to their end: " + strings.Join(cut, " ")
+		fmt.Fprintf(s.w, "--- FAIL: %s: %s\n", name, words)
+		s.failures = append(s.failures, failure{name, fmt.Sprintf("%d tests", len(cut)), words})
 	}
 	whole := p.tests[""]
 	if whole.outcome == "fail" && failed == 0 {
@@ -163,17 +177,34 @@ func (p *pkg) hasChild(name string, kind func(*test) bool) bool {
 	return false
 }
 
+// Of what one test said, at most so many lines are shown from its beginning and
+// its end: a crash lists every goroutine, and buries the other failures.
+const headLines, tailLines = 60, 15
+
 func (s *summary) showFailure(pkgName, testName string, t *test) {
 	fmt.Fprintf(s.w, "--- FAIL: %s %s\n", pkgName, cmp.Or(testName, "(the package)"))
-	for _, line := range t.output {
-		if frame(line) {
-			continue
-		}
+	said := slices.DeleteFunc(slices.Clone(t.output), frame)
+	s.failures = append(s.failures, failure{pkgName, cmp.Or(testName, "(the package)"), firstWords(said)})
+	if hidden := len(said) - headLines - tailLines; hidden > 0 {
+		said = slices.Concat(said[:headLines],
+			[]string{fmt.Sprintf("    … %d lines more …\n", hidden)}, said[len(said)-tailLines:])
+	}
+	for _, line := range said {
 		fmt.Fprint(s.w, line)
 	}
 	if testName != "" && t.outcome == "" {
 		fmt.Fprintln(s.w, "    it did not come to its end")
 	}
+}
+
+// firstWords is the first line that says something.
+func firstWords(said []string) string {
+	for _, line := range said {
+		if line = strings.TrimSpace(line); line != "" {
+			return line
+		}
+	}
+	return "nothing said"
 }
 
 // frame tells go test's own lines about a test from what the test said.
@@ -228,6 +259,9 @@ func (s *summary) finish() bool {
 	}
 	for _, skip := range s.skips {
 		fmt.Fprintf(s.w, "skipped: %s %s: %s\n", skip.pkg, skip.test, skip.reason)
+	}
+	for _, f := range s.failures {
+		fmt.Fprintf(s.w, "failed: %s %s: %s\n", f.pkg, f.test, f.words)
 	}
 	ran := s.passed + s.failed
 	if ran == 0 {

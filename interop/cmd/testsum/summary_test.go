@@ -36,7 +36,8 @@ func TestSummary(t *testing.T) {
 {"Action":"output","Package":"a","Output":"FAIL\n"}
 {"Action":"fail","Package":"a","Elapsed":1}`,
 			want: "--- FAIL: a T\n--- FAIL: a T/y\n    y_test.go:3: want 1: got 2\n" +
-				"FAIL a  1 passed, 1 failed, 0 skipped  1.0s\n1 passed, 1 failed, 0 skipped\n",
+				"FAIL a  1 passed, 1 failed, 0 skipped  1.0s\n" +
+				"failed: a T: nothing said\nfailed: a T/y: y_test.go:3: want 1: got 2\n1 passed, 1 failed, 0 skipped\n",
 		},
 		{
 			name: "names with slashes",
@@ -57,7 +58,8 @@ func TestSummary(t *testing.T) {
 {"Action":"fail","Package":"a","Test":"T"}
 {"Action":"fail","Package":"a"}`,
 			want: "--- FAIL: a T\n    a_test.go:9: leaked\n" +
-				"FAIL a  1 passed, 1 failed, 0 skipped  0.0s\n1 passed, 1 failed, 0 skipped\n",
+				"FAIL a  1 passed, 1 failed, 0 skipped  0.0s\n" +
+				"failed: a T: a_test.go:9: leaked\n1 passed, 1 failed, 0 skipped\n",
 		},
 		{
 			name: "skips with their reasons",
@@ -112,8 +114,8 @@ func TestSummary(t *testing.T) {
 {"Action":"run","Package":"a","Test":"TestOne"}
 {"Action":"start","Package":"a"}
 {"Action":"pass","Package":"a"}`,
-			want: "--- FAIL: a TestOne\n    it did not come to its end\n" +
-				"FAIL a  0 passed, 1 failed, 0 skipped  0.0s\n0 passed, 1 failed, 0 skipped\n",
+			want: "--- FAIL: a: did not come to their end: TestOne\nFAIL a  0 passed, 1 failed, 0 skipped  0.0s\n" +
+				"failed: a 1 tests: did not come to their end: TestOne\n0 passed, 1 failed, 0 skipped\n",
 		},
 		{
 			name: "skipped tests alone are no run",
@@ -143,7 +145,8 @@ func TestSummary(t *testing.T) {
 {"Action":"output","Package":"a","Output":"FAIL\ta [build failed]\n"}
 {"Action":"fail","Package":"a","Elapsed":0,"FailedBuild":"a [a.test]"}`,
 			want: "# a [a.test]\na/x.go:4:2: undefined: y\n--- FAIL: a (the package)\nFAIL\ta [build failed]\n" +
-				"FAIL a  0 passed, 1 failed, 0 skipped  0.0s\n0 passed, 1 failed, 0 skipped\n",
+				"FAIL a  0 passed, 1 failed, 0 skipped  0.0s\n" +
+				"failed: a (the package): FAIL\ta [build failed]\n0 passed, 1 failed, 0 skipped\n",
 		},
 		{
 			name: "a test cut off by a panic elsewhere",
@@ -153,7 +156,7 @@ func TestSummary(t *testing.T) {
 {"Action":"output","Package":"a","Test":"TestCut","Output":"panic: boom\n"}
 {"Action":"fail","Package":"a"}`,
 			want: "--- FAIL: a TestCut\npanic: boom\n    it did not come to its end\n" +
-				"FAIL a  1 passed, 1 failed, 0 skipped  0.0s\n1 passed, 1 failed, 0 skipped\n",
+				"FAIL a  1 passed, 1 failed, 0 skipped  0.0s\nfailed: a TestCut: panic: boom\n1 passed, 1 failed, 0 skipped\n",
 		},
 		{
 			name: "a package that fails with no test at fault",
@@ -162,14 +165,25 @@ func TestSummary(t *testing.T) {
 {"Action":"output","Package":"a","Output":"goleak: found a goroutine\n"}
 {"Action":"fail","Package":"a"}`,
 			want: "--- FAIL: a (the package)\ngoleak: found a goroutine\n" +
-				"FAIL a  1 passed, 1 failed, 0 skipped  0.0s\n1 passed, 1 failed, 0 skipped\n",
+				"FAIL a  1 passed, 1 failed, 0 skipped  0.0s\nfailed: a (the package): goleak: found a goroutine\n1 passed, 1 failed, 0 skipped\n",
 		},
 		{
 			name: "input that ends too early",
 			in: `{"Action":"run","Package":"a","Test":"T"}
 {"Action":"pass","Package":"a","Test":"T"}`,
 			want: "--- FAIL: a: the output ends before the package does\n--- FAIL: a (the package)\n" +
-				"FAIL a  1 passed, 1 failed, 0 skipped  0.0s\n1 passed, 1 failed, 0 skipped\n",
+				"FAIL a  1 passed, 1 failed, 0 skipped  0.0s\nfailed: a (the package): nothing said\n1 passed, 1 failed, 0 skipped\n",
+		},
+		{
+			name: "a crash that lists every goroutine",
+			in: `{"Action":"run","Package":"a","Test":"T"}
+{"Action":"output","Package":"a","Test":"T","Output":"SIGSEGV\n"}
+` + strings.Repeat(`{"Action":"output","Package":"a","Test":"T","Output":"goroutine\n"}`+"\n", headLines+tailLines) +
+				`{"Action":"fail","Package":"a","Test":"T"}
+{"Action":"fail","Package":"a"}`,
+			want: "--- FAIL: a T\nSIGSEGV\n" + strings.Repeat("goroutine\n", headLines-1) + "    … 1 lines more …\n" +
+				strings.Repeat("goroutine\n", tailLines) + "FAIL a  0 passed, 1 failed, 0 skipped  0.0s\n" +
+				"failed: a T: SIGSEGV\n0 passed, 1 failed, 0 skipped\n",
 		},
 		{
 			name: "what go says itself is passed on",
