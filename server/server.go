@@ -60,12 +60,12 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 			s.db.Close() //nolint:errcheck // the error that matters is the other
 		}
 	}()
-	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations()} {
+	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations(), route.Migrations()} {
 		if err := s.db.Migrate(ctx, m); err != nil {
 			return nil, err
 		}
 	}
-	if s.accounts, err = account.Open(ctx, s.db, slices.Concat(archive.Purges, roster.Purges)...); err != nil {
+	if s.accounts, err = account.Open(ctx, s.db, slices.Concat(archive.Purges, roster.Purges, route.Purges)...); err != nil {
 		return nil, err
 	}
 	s.router = route.New(s.accounts, log, archive.Load, roster.Load)
@@ -79,6 +79,9 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	s.accounts.OnChange(s.router.Changed)
 	s.accounts.OnDelete(s.part)
 	s.clients = c2s.New(c, s.accounts, s.router, s.cluster, conf, log)
+	if err := s.clients.Restore(ctx, s.db); err != nil {
+		return nil, err
+	}
 	s.web = web.New(web.Parts{
 		Config: c, Version: version, Log: log, Begun: s.begun,
 		DB: s.db, Accounts: s.accounts, Router: s.router, Cluster: s.cluster, Clients: s.clients,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"kith/server/cluster"
 	"kith/server/session"
@@ -21,6 +22,8 @@ type Outlet interface {
 	Send(session.Entry) bool
 	// Close ends the session's stream with an error.
 	Close(err error)
+	// Away reports since when the session has had no stream; false if it has one.
+	Away() (since time.Time, away bool)
 }
 
 // Slot names a value of type T that a module keeps in an actor or a resource. It
@@ -65,6 +68,7 @@ type Resource struct {
 	Remote   string         // address of the client, for lists
 	Presence *stanza.Stanza // the last broadcast, if available; nil: connected only
 	Priority int8
+	Confirms bool // its client acknowledges what it gets (XEP-0198)
 	vals     values
 }
 
@@ -93,6 +97,16 @@ func (s Slot[T]) SetDurable(a *Actor, v T) { a.state.vals.set(s.name, v) }
 
 // Load sets the value of a slot while a Part loads it.
 func (s Slot[T]) Load(st *State, v T) { st.vals.set(s.name, v) }
+
+// Live returns the account's value of a slot that is kept nowhere: it stays when
+// the durable state is forgotten, and goes with the actor.
+func (s Slot[T]) Live(a *Actor) T {
+	v, _ := a.vals.get(s.name).(T)
+	return v
+}
+
+// SetLive sets the account's value of a slot that is kept nowhere.
+func (s Slot[T]) SetLive(a *Actor, v T) { a.vals.set(s.name, v) }
 
 // State is what the store says of an account.
 type State struct {
@@ -137,15 +151,16 @@ func (s *Store) Load(ctx context.Context, j jid.JID, parts []Part) (*State, erro
 type Actor struct {
 	JID       jid.JID
 	resources []*Resource
+	vals      values
 	state     *State
 }
 
-// NewActor makes an actor of what was loaded. The sessions of prev stay, if it
-// is not nil.
+// NewActor makes an actor of what was loaded. The sessions of prev and its live
+// values stay, if it is not nil.
 func NewActor(j jid.JID, st *State, prev *Actor) *Actor {
 	a := &Actor{JID: j, state: st}
 	if prev != nil {
-		a.resources = prev.resources
+		a.resources, a.vals = prev.resources, prev.vals
 	}
 	return a
 }

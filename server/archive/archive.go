@@ -41,23 +41,24 @@ var Purges = []account.Purge{
 // counterBits of an id count the messages of one millisecond.
 const counterBits = 20
 
-// What an actor knows of its messages: the last id given, and the last of those
-// that nobody has taken; 0 if there is none.
+// What an actor knows of its messages: the last id given, and how many have a row
+// in offline.
 var (
-	last   = account.NewSlot[int64]("last archive id")
-	missed = account.NewSlot[int64]("last missed message")
+	last  = account.NewSlot[int64]("last archive id")
+	marks = account.NewSlot[int]("messages not taken")
 )
 
 // Load reads what an actor knows, as a part of an account.
 func Load(r *storage.Reader, st *account.State) error {
-	var l, m int64
+	var l int64
+	var n int
 	err := r.QueryRow(`SELECT coalesce((SELECT max(id) FROM message WHERE owner = $1), 0),
-		coalesce((SELECT max(id) FROM offline WHERE owner = $1), 0)`, st.ID).Scan(&l, &m)
+		(SELECT count(*) FROM offline WHERE owner = $1)`, st.ID).Scan(&l, &n)
 	if err != nil {
 		return err
 	}
 	last.Load(st, l)
-	missed.Load(st, m)
+	marks.Load(st, n)
 	return nil
 }
 
@@ -98,15 +99,18 @@ func Record(t *cluster.Turn, a *account.Actor, peer jid.JID, outgoing bool, c Cl
 	return id
 }
 
-// Missed notes that nobody has taken a message.
+// Last returns the id that was given last.
+func Last(a *account.Actor) int64 { return last.Durable(a) }
+
+// Missed marks a message: nobody is known to have it. It has no mark yet.
 func Missed(t *cluster.Turn, a *account.Actor, id int64) {
 	t.Write(`INSERT INTO offline (owner, id) VALUES ($1, $2) ON CONFLICT DO NOTHING`, a.ID(), id)
-	missed.SetDurable(a, max(id, missed.Durable(a)))
+	marks.SetDurable(a, marks.Durable(a)+1)
 }
 
-// Waiting reports whether messages wait for a session to take them. It may say so
-// when none does any more.
-func Waiting(a *account.Actor) bool { return missed.Durable(a) != 0 }
+// Waiting reports whether messages wait for a session to take them, besides those
+// that are on their way to one.
+func Waiting(a *account.Actor) bool { return marks.Durable(a) > len(onTheWay.Live(a)) }
 
 // Message is a stored message.
 type Message struct {
@@ -115,13 +119,13 @@ type Message struct {
 	Stanza  []byte
 }
 
-// ReadWaiting reads the oldest messages that nobody has taken: at most rows, and
-// no more bytes than that unless the first alone has them. more says that there
-// are others behind.
-func ReadWaiting(r *storage.Reader, owner int64, rows, bytes int) (list []Message, more bool, err error) {
+// ReadWaiting reads the oldest marked messages behind one id and up to another:
+// at most rows, and no more bytes than that unless the first alone has them. more
+// says that there are others behind.
+func ReadWaiting(r *storage.Reader, owner, behind, upTo int64, rows, bytes int) (list []Message, more bool, err error) {
 	for row, err := range r.Query(`SELECT m.id, m.transit, m.stanza FROM offline o
 		JOIN message m ON m.owner = o.owner AND m.id = o.id
-		WHERE o.owner = $1 ORDER BY o.id LIMIT $2`, owner, rows+1) {
+		WHERE o.owner = $1 AND o.id > $2 AND o.id <= $3 ORDER BY o.id LIMIT $4`, owner, behind, upTo, rows+1) {
 		if err != nil {
 			return nil, false, err
 		}
@@ -138,14 +142,12 @@ func ReadWaiting(r *storage.Reader, owner int64, rows, bytes int) (list []Messag
 	return list, false, nil
 }
 
-// Taken notes that a message was handed over. drop deletes it as well: it was
-// kept for nothing else.
+// Taken takes the mark from a message that was handed over. drop deletes it as
+// well: it was kept for nothing else.
 func Taken(t *cluster.Turn, a *account.Actor, id int64, drop bool) {
 	t.Write(`DELETE FROM offline WHERE owner = $1 AND id = $2`, a.ID(), id)
 	if drop {
 		t.Write(`DELETE FROM message WHERE owner = $1 AND id = $2`, a.ID(), id)
 	}
-	if id >= missed.Durable(a) {
-		missed.SetDurable(a, 0)
-	}
+	marks.SetDurable(a, max(0, marks.Durable(a)-1))
 }

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"kith/server/account"
 	"kith/server/module"
 	"kith/server/session"
 	"kith/xmpp/jid"
@@ -27,7 +26,7 @@ func (c *client) login(direct bool) (err error) {
 			c.conn.Close(err)
 		}
 		if err != nil && c.session != nil { // bound, and lost before its reader began
-			c.server.router.Ended(c.session)
+			c.left(err)
 			c.session = nil
 		}
 	}()
@@ -110,7 +109,7 @@ func (c *client) steps(host jid.JID) []negotiate.Step {
 			Before: negotiate.MaxLimits{Bytes: int(s.config.Limits.StanzaBeforeLogin)},
 			After:  negotiate.MaxLimits{Bytes: int(s.config.Limits.Stanza), Idle: s.config.Limits.PingAfter},
 		},
-		negotiate.SM{},
+		negotiate.SM{Resumer: c},
 		negotiate.Session{},
 		negotiate.Bind{Binder: c},
 	}
@@ -130,21 +129,14 @@ func (c *client) Bind(ctx context.Context, user jid.JID, resource string) (jid.J
 	}
 	full = full.Clone()
 	l := &c.server.config.Limits
-	in := session.NewInbound(l.Credit, int(l.CreditBytes), c.counting.advanced)
-	s := session.New(session.NewID(), full, c.conn, in, session.Limits{
-		QueueBytes: int(l.SessionQueue), UnackedBytes: int(l.Unacked), Unacked: l.UnackedStanzas,
-	})
+	in := session.NewInbound(l.Credit, int(l.CreditBytes), nil)
+	s := session.New(session.NewID(), full, c.conn, in, c.server.sessionLimits())
 	s.Remote = c.conn.RemoteAddr().String()
-	in.OnOverdue(func() {
-		if s.AcksEnabled() { // the client must not believe that what it sent is kept
-			s.Close(stream.ErrInternalServerError.With("what you sent could not be kept in time"))
-		}
-	})
+	c.server.watch(s)
 	if err := c.server.router.Bind(ctx, s, l.Sessions); err != nil {
 		return jid.JID{}, err
 	}
-	c.session, c.key = s, account.Key(full)
-	c.inbound.Store(in)
+	c.take(s)
 	return full, nil
 }
 

@@ -26,13 +26,12 @@ const batch = 64
 
 // client is one client's stream.
 type client struct {
-	server   *Server
-	conn     *stream.TCP
-	source   string // by which its address is counted
-	session  *session.Session
-	asker    cluster.Asker
-	id       string // of the stream, for the log
-	counting counting
+	server  *Server
+	conn    *stream.TCP
+	source  string // by which its address is counted
+	session *session.Session
+	asker   cluster.Asker
+	id      string // of the stream, for the log
 
 	// The reader's.
 	key     cluster.Key
@@ -77,6 +76,8 @@ func (c *client) read() (err error) {
 		el, err := c.conn.ReadElement()
 		var large *xmltree.OversizeError
 		switch {
+		case errors.Is(err, io.EOF) && c.conn.Closing():
+			return stream.ErrClosed // it answers our end of the stream with its own
 		case errors.Is(err, io.EOF):
 			return nil
 		case errors.As(err, &large):
@@ -210,13 +211,14 @@ func (c *client) acks(el xmltree.Element) error {
 	switch el.Name() {
 	case negotiate.NameRequest:
 		c.submit()
-		c.counting.asked()
+		s.Asked()
 	case negotiate.NameAck:
 		h, err := negotiate.ParseAck(el)
 		if err != nil {
 			return err
 		}
-		_, err = s.Acked(h)
+		settled, err := s.Acked(h)
+		c.server.router.Acknowledged(s, settled)
 		return err
 	case negotiate.NameEnable:
 		if s.AcksEnabled() { // XEP-0198 §3: once is enough
@@ -224,11 +226,9 @@ func (c *client) acks(el xmltree.Element) error {
 			return nil
 		}
 		c.submit()
-		c.counting.start(s)
-		s.EnableAcks(xmltree.Marshal(negotiate.Enabled{}, ns.Client))
-		s.Flush(true)
-	case negotiate.NameResume:
-		c.put(negotiate.Failed{Condition: "item-not-found"})
+		c.enable(negotiate.ParseEnable(el))
+	case negotiate.NameResume: // XEP-0198 §5: not with a resource bound
+		c.put(negotiate.Failed{Condition: "unexpected-request"})
 	default:
 		return stream.ErrUnsupportedStanzaType
 	}

@@ -24,6 +24,7 @@ import (
 	"kith/server/config"
 	"kith/server/limit"
 	"kith/server/route"
+	"kith/server/session"
 	"kith/xmpp/stream"
 	"kith/xmpp/xmltree"
 )
@@ -42,13 +43,15 @@ type Server struct {
 	byName     *limit.Backoff // failed log-ins of an account
 	bySource   *limit.Backoff // and of an address
 
-	mu      sync.Mutex // guards what follows
-	streams map[*client]struct{}
-	closing bool
-	wg      sync.WaitGroup
+	mu         sync.Mutex // guards what follows
+	streams    map[*client]struct{}
+	resumables map[string]*session.Session // by the id of XEP-0198
+	closing    bool
+	wg         sync.WaitGroup
 
-	accepted, refused, loggedIn, failedLogins, broken atomic.Int64
-	quiet                                             quiet
+	accepted, refused, loggedIn, failedLogins, broken, resumed atomic.Int64
+	quiet                                                      quiet
+	past                                                       past
 }
 
 // New returns a server that speaks TLS by conf.
@@ -62,6 +65,7 @@ func New(c *config.Config, accounts *account.Store, r *route.Router, cl *cluster
 		byName:     limit.NewBackoff(l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax),
 		bySource:   limit.NewBackoff(4*l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax),
 		streams:    make(map[*client]struct{}),
+		resumables: make(map[string]*session.Session),
 	}
 }
 
@@ -137,9 +141,7 @@ func (s *Server) serve(c *client) {
 	}
 	c.conn.Close(err)
 	c.submit()
-	c.counting.stop()
-	s.router.Ended(c.session)
-	s.quiet.changed()
+	c.left(err)
 	s.ended(c, err)
 }
 
@@ -151,8 +153,8 @@ func (s *Server) ended(c *client, err error) {
 	s.wg.Done()
 }
 
-// Close ends all streams with system-shutdown (RFC 6120 §4.9.3.20) and waits
-// until their sessions have been handed back.
+// Close ends all streams with system-shutdown (RFC 6120 §4.9.3.20). Sessions that
+// can be resumed are stored; it waits until the others have been handed back.
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
@@ -179,6 +181,7 @@ func (s *Server) Close(ctx context.Context) error {
 	s.quiet.stop()
 	select {
 	case <-done:
+		s.store()
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("close client streams: %w", ctx.Err())
@@ -194,14 +197,20 @@ type Stats struct {
 	LoggedIn     int64
 	FailedLogins int64
 	Broken       int64 // streams that ended with an error of the peer's making
+	Resumed      int64 // sessions that went on with another stream
+	Resumable    int   // sessions that may do so, those with a stream included
 }
 
 // Stats returns the figures.
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
-	n := len(s.streams)
+	n, resumable := len(s.streams), len(s.resumables)
 	s.mu.Unlock()
-	return Stats{n, s.waiting.Taken(), s.accepted.Load(), s.refused.Load(), s.loggedIn.Load(), s.failedLogins.Load(), s.broken.Load()}
+	return Stats{
+		Streams: n, Waiting: s.waiting.Taken(), Accepted: s.accepted.Load(), Refused: s.refused.Load(),
+		LoggedIn: s.loggedIn.Load(), FailedLogins: s.failedLogins.Load(), Broken: s.broken.Load(),
+		Resumed: s.resumed.Load(), Resumable: resumable,
+	}
 }
 
 // quiet keeps memory small over a wave of log-ins. Each leaves a lot of garbage

@@ -51,7 +51,7 @@ type Limits struct {
 	Unacked Size `toml:"unacked"`
 	// How many stanzas may be sent to a session that it has not acknowledged (XEP-0198).
 	UnackedStanzas int `toml:"unacked_stanzas"`
-	// How long a lost connection can be resumed (XEP-0198).
+	// How long a session waits for its client after the connection is lost, so that it can be resumed (XEP-0198); a client may ask for less.
 	Resume time.Duration `toml:"resume"`
 
 	// How many stanzas of one stream may be under way in the server; a stream that has used them up is not read meanwhile.

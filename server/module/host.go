@@ -38,6 +38,7 @@ type Host struct {
 	services map[jid.JID]Service
 	early    []Early
 	informs  []xmltree.Appender
+	kept     []account.Kept
 	specs    []Spec
 }
 
@@ -59,6 +60,13 @@ func (h *Host) StreamFeature(f xmltree.Appender) { h.informs = append(h.informs,
 
 // StreamFeatures returns what was declared with StreamFeature.
 func (h *Host) StreamFeatures() []xmltree.Appender { return h.informs }
+
+// Keep declares what a resource keeps of a module while its session waits for
+// its client and the server is not running.
+func (h *Host) Keep(slots ...account.Kept) { h.kept = append(h.kept, slots...) }
+
+// Kept returns what was declared with Keep.
+func (h *Host) Kept() []account.Kept { return h.kept }
 
 // Service gives a domain below the host's to s.
 func (h *Host) Service(domain jid.JID, s Service) {

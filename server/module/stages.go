@@ -72,6 +72,7 @@ type Transit struct {
 	Targets []*account.Resource // the sessions it is delivered to
 	Store   int64               // its id in the owner's archive; 0 if it is not kept
 	Settled bool                // it was recorded before: this is another try to deliver it
+	Owed    bool                // a mark in the store says that nobody is sure to have it
 }
 
 // Write adds a row to what the batch commits.

@@ -20,6 +20,7 @@ type Arriving struct {
 	read   stanza.Stanza // as it came
 	work   stanza.Stanza // the copy that the steps act on
 	store  int64         // handed back: its id in the archive
+	owed   bool          // and marked there
 	again  bool          // handed back by a session that has ended
 	kept   bool          // for nobody was there
 	sent   bool          // back, with an error
@@ -43,7 +44,7 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 	owner := ac.(*account.Actor)
 	a.read.CopyTo(&a.work)
 	a.Transit = module.Transit{Stanza: &a.work, Host: host, Turn: t, Account: owner,
-		Store: a.store, Settled: a.again}
+		Store: a.store, Owed: a.owed, Settled: a.again}
 	a.sent = false
 	t.After(a)
 	st := &host.Stages.Arriving
@@ -117,12 +118,16 @@ func (a *Arriving) Committed(t *cluster.Turn) {
 	if a.Kind == stanza.Message {
 		a.router.run(a.Host.Stages.Arriving.Copy, &a.Transit, func(error) {})
 	}
-	e := session.Entry{Kind: a.Kind, To: a.To.String(), Tail: a.Tail(), Store: a.Store}
+	e := session.Entry{Kind: a.Kind, To: a.To.String(), Tail: a.Tail(), Store: a.Store, Owed: a.Owed}
+	e.Transit = e.Owed && archive.Classify(a.Stanza) == archive.Transit
 	taken := false
 	for _, res := range a.Targets {
 		if res.Out.Send(e) {
 			t.Dirty(res.Out)
 			taken = true
+			if e.Owed {
+				archive.Carry(a.Account, res.ID, e.Store, e.Transit)
+			}
 			a.router.delivered.Add(1)
 		}
 	}

@@ -2,6 +2,8 @@ package route
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"kith/server/account"
 	"kith/server/archive"
@@ -37,6 +39,7 @@ type bind struct {
 	limit   int
 	answer  chan error // buffered: the lane never waits
 	old     *departure // of the session in whose place it comes
+	room    *departure // and of one that makes room for it
 }
 
 // Handle implements cluster.Item.
@@ -50,15 +53,15 @@ func (b *bind) Handle(t *cluster.Turn, ac cluster.Actor) {
 	if old := a.Named(s.JID.Resource()); old != nil && old.ID != s.ID {
 		b.old = &departure{resource: old}
 	}
-	if b.old != nil {
-		b.router.unbind(t, host, a, b.old)
-		t.After(cluster.EffectFunc(func(*cluster.Turn) { b.old.resource.Out.Close(stream.ErrConflict) }))
-	}
+	b.end(t, host, a, b.old, stream.ErrConflict)
 	if a.Resource(s.ID) == nil {
-		if len(a.Resources()) >= b.limit {
-			b.say(t, stanza.ErrResourceConstraint.With("This account has as many sessions as it may have."))
-			return
+		if b.room == nil && len(a.Resources()) >= b.limit {
+			if b.room = longestAway(a); b.room == nil {
+				b.say(t, stanza.ErrResourceConstraint.With("This account has as many sessions as it may have."))
+				return
+			}
 		}
+		b.end(t, host, a, b.room, stream.ErrResourceConstraint)
 		a.Add(&account.Resource{ID: s.ID, JID: s.JID, Out: s, Remote: s.Remote})
 		b.router.sessions.Add(1)
 	}
@@ -68,6 +71,28 @@ func (b *bind) Handle(t *cluster.Turn, ac cluster.Actor) {
 		f(tr, res)
 	}
 	b.say(t, nil)
+}
+
+// end ends a session in whose place the new one comes, if there is one.
+func (b *bind) end(t *cluster.Turn, host *module.Host, a *account.Actor, d *departure, why *stream.Error) {
+	if d != nil {
+		b.router.unbind(t, host, a, d)
+		t.After(cluster.EffectFunc(func(*cluster.Turn) { d.resource.Out.Close(why) }))
+	}
+}
+
+// longestAway returns the departure of the session that has been without a stream
+// for longest, nil if there is none. It makes room: a client that comes back
+// without resuming would use up its account's sessions.
+func longestAway(a *account.Actor) *departure {
+	var d *departure
+	var since time.Time
+	for _, r := range a.Resources() {
+		if at, away := r.Out.Away(); away && (d == nil || at.Before(since)) {
+			d, since = &departure{resource: r}, at
+		}
+	}
+	return d
 }
 
 func (b *bind) say(t *cluster.Turn, err error) {
@@ -88,6 +113,7 @@ type ended struct {
 	router  *Router
 	session *session.Session
 	rest    []session.Entry
+	sifted  bool // what others have, or may yet acknowledge, is not in rest
 	left    *departure
 }
 
@@ -103,6 +129,12 @@ func (e *ended) Handle(t *cluster.Turn, ac cluster.Actor) {
 	}
 	if e.left != nil {
 		e.router.unbind(t, host, a, e.left)
+	}
+	if !e.sifted { // once: it changes what is on its way
+		e.sifted = true
+		e.rest = slices.DeleteFunc(e.rest, func(entry session.Entry) bool {
+			return entry.Owed && !archive.Dropped(a, e.session.ID, entry.Store)
+		})
 	}
 	for _, entry := range e.rest {
 		if again := e.router.handBack(entry); again != nil {
@@ -143,9 +175,6 @@ func (r *Router) unbind(t *cluster.Turn, host *module.Host, a *account.Actor, d 
 	}
 }
 
-// stored are the limits for what was a stanza before.
-var stored = xmltree.Limits{Bytes: 4 << 20, Depth: 256, Elements: 1 << 16, Attrs: 1 << 10, Namespaces: 1 << 12}
-
 // handBack makes an item of an entry that no session took; nil if it has no
 // lasting value. A request is answered by choosing among no sessions.
 func (r *Router) handBack(e session.Entry) *Arriving {
@@ -168,6 +197,6 @@ func (r *Router) handBack(e session.Entry) *Arriving {
 		return nil
 	}
 	a := r.arriving(st)
-	a.store, a.again = e.Store, st.Kind == stanza.Message
+	a.store, a.owed, a.again = e.Store, e.Owed, st.Kind == stanza.Message
 	return a
 }

@@ -127,14 +127,8 @@ func (s *Session) Acked(h uint32) (settled []Entry, err error) {
 	if o == nil {
 		return nil, stream.ErrUnsupportedStanzaType
 	}
-	n, err := o.count.Ack(h)
-	if err != nil {
+	if settled, err = o.settle(h); err != nil {
 		return nil, err
-	}
-	settled = o.unacked[:n:n]
-	o.unacked = o.unacked[n:]
-	for i := range settled {
-		o.bytes -= settled[i].size()
 	}
 	o.open = false
 	switch {
@@ -144,6 +138,20 @@ func (s *Session) Acked(h uint32) (settled []Entry, err error) {
 		o.stop()
 	default: // it acknowledged a part, perhaps without being asked
 		o.arm(s)
+	}
+	return settled, nil
+}
+
+// settle takes the entries that h acknowledges from those that wait for it.
+func (o *outbound) settle(h uint32) (settled []Entry, err error) {
+	n, err := o.count.Ack(h)
+	if err != nil {
+		return nil, err
+	}
+	settled = o.unacked[:n:n]
+	o.unacked = o.unacked[n:]
+	for i := range settled {
+		o.bytes -= settled[i].size()
 	}
 	return settled, nil
 }

@@ -25,9 +25,10 @@ type Inbound struct {
 	open    []*Ticket  // taken, in order; the first is not done
 	stanzas int        // not done
 	bytes   int
-	broken  bool       // h must never grow again
-	freed   bool       // nobody waits for credit any more
-	room    *sync.Cond // wakes the reader
+	broken  bool          // h must never grow again
+	freed   bool          // nobody waits for credit any more
+	still   chan struct{} // closed when nothing is under way; nil: nobody waits for that
+	room    *sync.Cond    // wakes the reader
 	timer   *time.Timer
 	armed   bool // the timer will fire
 	stopped bool // and must not be set again
@@ -36,8 +37,8 @@ type Inbound struct {
 	expired atomic.Int64 // tickets that were done by DoneWithin
 }
 
-// NewInbound returns the book of one stream. advanced may be nil; it must not
-// block.
+// NewInbound returns the book of a session. advanced is called when h has grown
+// and must not block; if it is nil, the session is told.
 func NewInbound(maxStanzas, maxBytes int, advanced func()) *Inbound {
 	in := &Inbound{maxStanzas: maxStanzas, maxBytes: maxBytes, advanced: advanced}
 	in.room = sync.NewCond(&in.mu)
@@ -64,6 +65,7 @@ func (in *Inbound) Take(t *Ticket, size int, now time.Time) {
 	*t = Ticket{in: in, holds: 1, size: size, at: now}
 	in.mu.Lock()
 	in.open = append(in.open, t)
+	in.still = nil
 	in.stanzas++
 	in.bytes += size
 	in.arm(DoneWithin)
@@ -110,6 +112,36 @@ func (in *Inbound) Free() {
 	in.freed = true
 	in.mu.Unlock()
 	in.room.Signal()
+}
+
+// Reopen has the reader of a new stream wait for credit again.
+func (in *Inbound) Reopen() {
+	in.mu.Lock()
+	in.freed = false
+	in.mu.Unlock()
+}
+
+// Still returns a channel that is closed once nothing is under way. Nobody may
+// take a ticket meanwhile.
+func (in *Inbound) Still() <-chan struct{} {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.still == nil {
+		in.still = make(chan struct{})
+		in.rest()
+	}
+	return in.still
+}
+
+// rest tells who waits that nothing is under way, if that is so.
+func (in *Inbound) rest() {
+	if in.still != nil && len(in.open) == 0 {
+		select {
+		case <-in.still: // closed already
+		default:
+			close(in.still)
+		}
+	}
 }
 
 // H returns the count to acknowledge, and whether all that was taken is done.
@@ -203,6 +235,7 @@ func (in *Inbound) close(t *Ticket) bool {
 		if !in.broken {
 			in.h += uint32(n - before)
 		}
+		in.rest()
 	}
 	if wasFull && !in.full() {
 		in.room.Signal()

@@ -5,7 +5,12 @@
 // A Session belongs to the node that holds the socket. Only the owner of the
 // account sends stanzas to it. Its mutex is held for a few assignments, never
 // while something is written. Nothing here waits for the client: a queue that is
-// full ends the session, and what was in it goes back to the owner.
+// full ends the stream.
+//
+// A session can outlive its stream. One that the client may resume is detached
+// when the stream is lost, collects what is sent to it, and goes on with the
+// next stream. When it ends for good, what the client did not get goes back to
+// the owner.
 package session
 
 import (
@@ -40,6 +45,8 @@ type Entry struct {
 	To      string
 	Tail    []byte
 	Store   int64 // the archive id of a message that is kept, else 0
+	Owed    bool  // a mark in the store stays until the client acknowledges it
+	Transit bool  // it is stored for its delivery only
 }
 
 func (e *Entry) size() int { return len(e.To) + len(e.Tail) + 16 }
@@ -84,31 +91,39 @@ type Session struct {
 	Begun  time.Time
 	In     *Inbound
 
-	conn   Conn
 	limits Limits
 
 	mu      sync.Mutex // guards what follows
+	conn    Conn       // changes only while nobody writes
 	queue   []Entry
 	queued  int       // bytes
 	flight  []Entry   // written just now, and in no other list
+	held    bool      // the stream is not negotiated yet; nothing is written
 	writing bool      // somebody writes, or will
-	ending  bool      // the stream is being closed; nothing more is written
+	ending  bool      // the stream is being closed, or gone; nothing more is written
+	final   bool      // what ended the stream ends the session too
 	closed  bool      // End was called
 	acks    *outbound // nil: the client did not enable XEP-0198
+	answers answers
+	resume  *resume // nil: the client may not resume it
 
 	batch [1][]byte // what is being written; belongs to the one who writes
 }
 
 // New returns a session on a stream. Nothing is written to it before Start.
 func New(id ID, j jid.JID, c Conn, in *Inbound, l Limits) *Session {
-	return &Session{ID: id, JID: j, In: in, conn: c, limits: l, Begun: time.Now(), writing: true}
+	s := &Session{ID: id, JID: j, In: in, conn: c, limits: l, Begun: time.Now(), held: true}
+	if in.advanced == nil {
+		in.advanced = s.advanced
+	}
+	return s
 }
 
 // Start says that the stream is negotiated: what has been queued is written now,
 // and the rest as it comes.
 func (s *Session) Start() {
 	s.mu.Lock()
-	s.writing = false
+	s.held = false
 	s.mu.Unlock()
 	s.Flush(false)
 }
@@ -122,12 +137,29 @@ func (s *Session) Send(e Entry) bool {
 		return false
 	}
 	s.put(e)
-	full := !s.ending && (s.queued > s.limits.QueueBytes || s.acks.over(s.limits))
+	full := s.full()
 	s.mu.Unlock()
 	if full {
-		s.Close(ErrSlow) // the reader notices, and hands back what is here
+		s.Close(ErrSlow)
 	}
 	return true
+}
+
+// full reports whether the client has taken so little that its stream must end,
+// or the session if it has none.
+func (s *Session) full() bool {
+	l := s.limits
+	switch r := s.resume; {
+	case r != nil && r.away:
+		return s.queued+s.acks.bytes > l.QueueBytes+l.UnackedBytes
+	case s.ending:
+		return false
+	case r != nil: // what waited for this stream came on top
+		l.QueueBytes += r.slack.QueueBytes
+		l.UnackedBytes += r.slack.QueueBytes
+		l.Unacked += r.slack.Unacked
+	}
+	return s.queued > l.QueueBytes || s.acks.over(l)
 }
 
 func (s *Session) put(e Entry) {
@@ -158,7 +190,7 @@ func (s *Session) Flush(alone bool) {
 		go s.writeFrom(buf)
 		return
 	case err != nil:
-		s.Close(err)
+		s.broke(err)
 	case !done:
 		go s.drain()
 	default:
@@ -170,7 +202,7 @@ func (s *Session) Flush(alone bool) {
 }
 
 // idle reports whether there is nothing to write.
-func (s *Session) idle() bool { return s.closed || s.ending || len(s.queue) == 0 }
+func (s *Session) idle() bool { return s.closed || s.ending || s.held || len(s.queue) == 0 }
 
 // next returns what is to be written after a write that went well; if that is
 // nothing, somebody else may write.
@@ -178,17 +210,35 @@ func (s *Session) next() *[]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flight = emptied(s.flight, len(s.flight))
-	if s.writing = !s.idle(); !s.writing {
-		s.batch[0] = nil
+	if s.idle() {
+		s.rested()
 		return nil
 	}
 	return s.fill()
 }
 
+// rested says that nobody writes any more.
+func (s *Session) rested() {
+	s.writing = false
+	s.batch[0] = nil
+	if s.resume != nil && s.resume.rested != nil {
+		close(s.resume.rested)
+		s.resume.rested = nil
+	}
+}
+
+// broke ends the writing, and the stream, for an error.
+func (s *Session) broke(err error) {
+	s.Close(err)
+	s.mu.Lock()
+	s.rested()
+	s.mu.Unlock()
+}
+
 // drain waits until pending bytes are gone, then goes on writing.
 func (s *Session) drain() {
 	if err := s.conn.Drain(); err != nil {
-		s.Close(err)
+		s.broke(err)
 		return
 	}
 	s.write()
@@ -207,7 +257,7 @@ func (s *Session) writeFrom(buf *[]byte) {
 		err := s.conn.WriteBatch(s.batch[:])
 		release(buf)
 		if err != nil {
-			s.Close(err)
+			s.broke(err)
 			return
 		}
 		buf = s.next()
@@ -215,15 +265,24 @@ func (s *Session) writeFrom(buf *[]byte) {
 }
 
 // Close ends the stream, telling the client err. It does not wait for that. The
-// stream's reader then ends the session.
+// stream's reader then ends the session, or detaches it: a *stream.Error, which
+// is said to the client, is the end for good.
 func (s *Session) Close(err error) {
+	var said *stream.Error
 	s.mu.Lock()
+	s.final = s.final || errors.As(err, &said)
+	if s.resume != nil && s.resume.away {
+		s.over()
+		s.mu.Unlock()
+		return
+	}
 	first := !s.ending && !s.closed
 	s.ending = true
+	conn := s.conn
 	s.mu.Unlock()
 	if first {
 		s.In.Free()
-		go s.conn.Close(err)
+		go conn.Close(err)
 	}
 }
 
@@ -287,20 +346,39 @@ func (s *Session) End() []Entry {
 	if s.closed {
 		return nil
 	}
-	s.closed = true
-	rest := slices.Clone(s.flight)
+	var rest []Entry
 	if s.acks != nil {
-		rest = append(rest, s.acks.unacked...)
-		s.acks.stop()
+		rest = slices.Clone(s.acks.unacked)
 	}
+	rest = append(rest, s.unsent()...)
+	s.end()
+	return rest
+}
+
+// unsent are the stanzas that were being written, which XEP-0198 did not count,
+// and those that wait.
+func (s *Session) unsent() []Entry {
+	rest := slices.Clone(s.flight)
 	for _, e := range s.queue {
 		if e.Kind != 0 {
 			rest = append(rest, e)
 		}
 	}
-	s.queue, s.queued, s.flight = nil, 0, nil
-	s.In.Stop()
 	return rest
+}
+
+func (s *Session) end() {
+	s.closed = true
+	s.queue, s.queued, s.flight = nil, 0, nil
+	if s.acks != nil {
+		s.acks.stop()
+		s.acks.unacked, s.acks.bytes = nil, 0
+	}
+	s.answers.stop()
+	if s.resume != nil {
+		s.resume.end()
+	}
+	s.In.Stop()
 }
 
 // Ended reports whether End was called.

@@ -33,6 +33,7 @@ func figures() []figure {
 		{"kith_c2s_refused_total", "Connections refused by the limits before log-in.", counter, func(r *reading) float64 { return float64(r.s.Clients.Stats().Refused) }},
 		{"kith_c2s_logins_total", "Log-ins.", counter, func(r *reading) float64 { return float64(r.s.Clients.Stats().LoggedIn) }},
 		{"kith_c2s_failed_logins_total", "Log-ins refused for a wrong name or password.", counter, func(r *reading) float64 { return float64(r.s.Clients.Stats().FailedLogins) }},
+		{"kith_c2s_resumed_total", "Sessions that went on with another stream (XEP-0198).", counter, func(r *reading) float64 { return float64(r.s.Clients.Stats().Resumed) }},
 		{"kith_c2s_errors_total", "Streams of clients that ended with an error.", counter, func(r *reading) float64 { return float64(r.s.Clients.Stats().Broken) }},
 		{"kith_stanzas_delivered_total", "Stanzas put into sessions' queues.", counter, func(r *reading) float64 { return float64(r.s.Router.Stats().Delivered) }},
 		{"kith_messages_kept_total", "Messages stored because nobody was there.", counter, func(r *reading) float64 { return float64(r.s.Router.Stats().Kept) }},

@@ -119,7 +119,7 @@ func TestSMBeforeBind(t *testing.T) {
 		r := authenticated(t)
 		r.expect(hello, "<stream:features")
 		r.expect(enable, unexpected)
-		r.expect(resume, "<failed xmlns='urn:xmpp:sm:3'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>")
+		r.expect(resume, "<failed xmlns='urn:xmpp:sm:3'><feature-not-implemented xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>")
 		// XEP-0198 §5: the client goes on to bind.
 		r.expect(bind(""), "<jid>")
 	})

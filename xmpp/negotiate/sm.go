@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"kith/xmpp/jid"
 	"kith/xmpp/ns"
 	"kith/xmpp/stream"
 	"kith/xmpp/xmltree"
@@ -30,7 +31,17 @@ var (
 // the order of things is enforced. A client enables it as soon as a resource is
 // bound.
 type SM struct {
-	Resume bool // a client asks for a stream that can be resumed
+	Resume  bool    // a client asks for a stream that can be resumed
+	Resumer Resumer // a server's; nil: nothing can be resumed
+}
+
+// Resumer knows the sessions of streams that were lost.
+type Resumer interface {
+	// Resume gives the stream under negotiation the session of another one of the
+	// same user, of whose stanzas the client has handled h. It sees to it that
+	// <resumed/> is the first that is sent. failed says why there is none to be
+	// resumed; the client may bind a resource then. err ends the stream.
+	Resume(ctx context.Context, user jid.JID, previd string, h uint32) (full jid.JID, failed *Failed, err error)
 }
 
 // Offer implements Step.
@@ -42,7 +53,7 @@ func (SM) Offer(st *State) xmltree.Appender {
 }
 
 // Serve implements Step.
-func (SM) Serve(_ context.Context, st *State, el xmltree.Element) (Outcome, error) {
+func (s SM) Serve(ctx context.Context, st *State, el xmltree.Element) (Outcome, error) {
 	switch el.Name() {
 	// XEP-0198 §3: not before a resource is bound.
 	case NameEnable:
@@ -51,9 +62,32 @@ func (SM) Serve(_ context.Context, st *State, el xmltree.Element) (Outcome, erro
 		if st.User.IsZero() {
 			return Handled, st.write(unexpectedSM)
 		}
-		return Handled, st.write(Failed{Condition: "item-not-found"})
+		return s.resume(ctx, st, el)
 	}
 	return Pass, nil
+}
+
+// resume serves XEP-0198 §5: after authentication, in the place of binding.
+func (s SM) resume(ctx context.Context, st *State, el xmltree.Element) (Outcome, error) {
+	if s.Resumer == nil {
+		return Handled, st.write(Failed{Condition: "feature-not-implemented"})
+	}
+	want, err := ParseResume(el)
+	if err != nil {
+		return 0, err
+	}
+	full, failed, err := s.Resumer.Resume(ctx, st.User, want.PrevID, want.H)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("resume a session of %s: %w", st.User, err)
+	case failed == nil:
+		st.JID = full
+		return Complete, nil
+	}
+	if st.binds++; st.binds >= maxBinds {
+		return 0, stream.ErrPolicyViolation.With("too many attempts to resume a session")
+	}
+	return Handled, st.write(failed)
 }
 
 // Take implements Step.
@@ -122,6 +156,34 @@ func ParseEnabled(el xmltree.Element) Enabled {
 	}
 }
 
+// Resume asks for the session of a stream that was lost.
+type Resume struct {
+	PrevID string
+	H      uint32 // of what the asking side has handled
+}
+
+// AppendXML implements xmltree.Appender.
+func (r Resume) AppendXML(w *xmltree.Writer) { writeResumption(w, NameResume, r.PrevID, r.H) }
+
+// ParseResume reads a <resume/>.
+func ParseResume(el xmltree.Element) (Resume, error) {
+	h, err := handled(el)
+	return Resume{PrevID: strings.Clone(el.Attr("previd")), H: h}, err
+}
+
+// Resumed grants it.
+type Resumed Resume
+
+// AppendXML implements xmltree.Appender.
+func (r Resumed) AppendXML(w *xmltree.Writer) { writeResumption(w, NameResumed, r.PrevID, r.H) }
+
+func writeResumption(w *xmltree.Writer, n xmltree.Name, previd string, h uint32) {
+	w.Open(n)
+	w.Attr("previd", previd)
+	w.Attr("h", strconv.FormatUint(uint64(h), 10))
+	w.Close()
+}
+
 func writeResume(w *xmltree.Writer, resume bool) {
 	if resume {
 		w.Attr("resume", "true")
@@ -164,9 +226,11 @@ func (a Ack) AppendXML(w *xmltree.Writer) {
 	w.Close()
 }
 
-// ParseAck reads the h of an <a/>. XEP-0198 §4 makes it an xs:unsignedInt that
-// must be there.
-func ParseAck(el xmltree.Element) (h uint32, err error) {
+// ParseAck reads the h of an <a/>.
+func ParseAck(el xmltree.Element) (h uint32, err error) { return handled(el) }
+
+// handled reads an h. XEP-0198 §4 makes it an xs:unsignedInt that must be there.
+func handled(el xmltree.Element) (h uint32, err error) {
 	n, err := strconv.ParseUint(el.Attr("h"), 10, 32)
 	if err != nil {
 		return 0, stream.ErrInvalidXML.With("h is not a number of stanzas")
@@ -199,6 +263,16 @@ func (s *Sent) Add(n int) { s.sent += uint32(n) }
 
 // H is the number of stanzas sent.
 func (s Sent) H() uint32 { return s.sent }
+
+// Rewind says that what the peer has not acked is sent anew, on another stream
+// (XEP-0198 §5).
+func (s *Sent) Rewind() { s.sent = s.acked }
+
+// StartAt goes on from where another stream of the same session was.
+func (s *Sent) StartAt(h uint32) { s.sent, s.acked = h, h }
+
+// Acked is the h that the peer has acked.
+func (s Sent) Acked() uint32 { return s.acked }
 
 // Unacked is how many stanzas the peer has not acked.
 func (s Sent) Unacked() int { return int(s.sent - s.acked) }

@@ -178,6 +178,10 @@ func (c *TCP) Close(err error) error {
 	return c.sock.Close()
 }
 
+// Closing reports whether Close has been called: what the peer then ends its
+// stream with is the answer to that.
+func (c *TCP) Closing() bool { return c.closing.Load() }
+
 // farewell sends the stream error and the closing tag. That it fails must not
 // keep anyone from closing the connection, and there is nobody left to tell.
 func (c *TCP) farewell(e *Error) {

@@ -68,7 +68,7 @@ func recordSent(_ context.Context, t *module.Transit) error {
 }
 
 // recordReceived keeps a message and tells its id (XEP-0313 §3.2). One that need
-// not last is kept if nobody is there to take it.
+// not last is kept until somebody is sure to have it.
 func recordReceived(_ context.Context, t *module.Transit) error {
 	if t.Settled || !t.Account.Exists() {
 		return nil
@@ -77,7 +77,7 @@ func recordReceived(_ context.Context, t *module.Transit) error {
 	case c == archive.Archive:
 		t.Store = archive.Record(t.Turn, t.Account, t.From, false, c, t.Whole())
 		t.Add(stanzaid.ID{ID: archive.Format(t.Store), By: t.Account.JID})
-	case c == archive.Transit && len(t.Targets) == 0:
+	case c == archive.Transit && (len(t.Targets) == 0 || archive.Confirmed(t.Targets)):
 		t.Store = archive.Record(t.Turn, t.Account, t.From, false, c, t.Whole())
 	}
 	return nil

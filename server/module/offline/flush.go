@@ -35,6 +35,12 @@ type flush struct {
 	to    *account.Resource // belongs to the lane
 	left  int
 	pause time.Duration
+
+	// Of the page that is read: the last id before it, and the last there was when
+	// it was asked for. What came later goes its own way; what was carried then may
+	// be settled now, though the page has it.
+	behind, upTo int64
+	carried      map[int64]struct{}
 }
 
 // begin has the first page read for a session, unless another session of the
@@ -50,7 +56,7 @@ func (o *offline) begin(t *cluster.Turn, owner *account.Actor, r *account.Resour
 	}
 	f := &flush{offline: o, key: t.Key(), owner: owner.JID, id: owner.ID(), to: r, left: most}
 	flushing.Set(r, f)
-	f.ask(t)
+	f.ask(t, owner)
 }
 
 // next goes on with another session, if there is one. It is an effect.
@@ -83,7 +89,8 @@ func (f *flush) fail(err error) {
 }
 
 // ask has the next page read.
-func (f *flush) ask(t *cluster.Turn) {
+func (f *flush) ask(t *cluster.Turn, owner *account.Actor) {
+	f.upTo, f.carried = archive.Last(owner), archive.Carried(owner)
 	size := f.page
 	size.rows = min(size.rows, f.left)
 	send := func(p *page) { f.lanes.Send(f.key, p) }
@@ -101,6 +108,8 @@ type page struct {
 	messages []message
 	more     bool
 	err      error
+	confirms bool // the marks stay until the client acknowledges
+	actor    *account.Actor
 }
 
 // message is one that was read, ready to be delivered.
@@ -121,9 +130,13 @@ func (p *page) Handle(t *cluster.Turn, ac cluster.Actor) {
 		p.fail(p.err)
 		return
 	}
+	p.confirms = p.to.Confirms
 	for _, m := range p.messages {
-		settle(t, a, m)
+		if !p.confirms || m.stanza == nil {
+			settle(t, a, m)
+		}
 	}
+	p.actor = a
 	t.After(p)
 }
 
@@ -132,16 +145,20 @@ func (p *page) Fail(_ *cluster.Turn, err error) { p.fail(err) }
 
 // Committed delivers.
 func (p *page) Committed(t *cluster.Turn) {
-	lost := &lost{flush: p.flush}
+	lost := &lost{flush: p.flush, marked: p.confirms}
 	for _, m := range p.messages {
 		if m.stanza == nil {
 			continue
 		}
 		e := session.Entry{Kind: stanza.Message, To: m.stanza.To.String(), Tail: m.stanza.Tail()}
-		if !m.transit {
+		if p.confirms || !m.transit {
 			e.Store = m.id
 		}
-		if !p.to.Out.Send(e) {
+		e.Owed, e.Transit = p.confirms, p.confirms && m.transit
+		switch sent := p.to.Out.Send(e); {
+		case sent && p.confirms:
+			archive.Carry(p.actor, p.to.ID, m.id, m.transit)
+		case !sent:
 			lost.messages = append(lost.messages, m)
 		}
 	}
@@ -162,6 +179,7 @@ func (p *page) Committed(t *cluster.Turn) {
 type lost struct {
 	*flush
 	messages []message
+	marked   bool // still
 }
 
 // Handle marks them again. What was kept for its delivery only is not there any
@@ -172,6 +190,9 @@ func (l *lost) Handle(t *cluster.Turn, ac cluster.Actor) {
 		return
 	}
 	for _, m := range l.messages {
+		if l.marked {
+			break
+		}
 		id := m.id
 		if m.transit {
 			id = archive.Record(t, a, m.stanza.From, false, archive.Transit, m.stanza.Whole())
@@ -202,7 +223,7 @@ func (g again) Handle(t *cluster.Turn, ac cluster.Actor) {
 			g.stop()
 			g.next(t, a)
 		case g.taken():
-			g.ask(t)
+			g.ask(t, a)
 		default:
 			time.AfterFunc(g.pause, func() { g.lanes.Send(g.key, g) })
 			g.pause = min(2*g.pause, lastPause)

@@ -2,12 +2,16 @@
 // Messages, with the stamps of XEP-0203: Delayed Delivery.
 //
 // A message that no session takes is marked in the store, in the same
-// transaction in which it is recorded. When a session becomes available with a
-// priority that is not negative, what is marked is read outside the lane and
-// handed over page by page in the lane, the marks being deleted in the commit
-// after which a page is sent. One session of an account gets them at a time; if
-// it ends, the next one goes on. A page waits until the client has taken the one
-// before, so that nobody's queue overflows.
+// transaction in which it is recorded. So is one that goes to clients which
+// acknowledge what they get (XEP-0198): its mark stays until one of them does, so
+// that a crash of the server loses nothing on its way.
+//
+// When a session becomes available with a priority that is not negative, what is
+// marked, and not on its way to another session, is read outside the lane and
+// handed over page by page in the lane. The marks are deleted in the commit after
+// which a page is sent, unless the client acknowledges. One session of an account
+// gets them at a time; if it ends, the next one goes on. A page waits until the
+// client has taken the one before, so that nobody's queue overflows.
 package offline
 
 import (
@@ -61,6 +65,7 @@ func attach(h *module.Host, _ struct{}) error {
 	}
 	o := &offline{host: h, lanes: lanes, page: pageSize(&h.Config.Limits)}
 	h.DiscoFeature(ns.Offline)
+	h.Keep(served)
 	arriving := &h.Stages.Arriving
 	arriving.Stamp = append(arriving.Stamp, dropForged)
 	arriving.Record = append(arriving.Record, keep)
@@ -82,16 +87,32 @@ func isFrom(el xmltree.Element, host jid.JID) bool {
 	return err == nil && from.Bare() == host
 }
 
-// keep marks a message that nobody takes; one that has no lasting value ends
-// here (XEP-0160 §3).
+// keep marks a message that nobody is sure to have; one that has no lasting value
+// ends here (XEP-0160 §3).
 func keep(_ context.Context, t *module.Transit) error {
-	if len(t.Targets) > 0 || !t.Account.Exists() || archive.Classify(t.Stanza) == archive.Nothing {
+	if !t.Account.Exists() || t.Kind != stanza.Message {
 		return nil
 	}
-	if t.Store == 0 { // nobody archives it
-		t.Store = archive.Record(t.Turn, t.Account, t.From, false, archive.Transit, t.Whole())
+	class := archive.Classify(t.Stanza)
+	if class == archive.Nothing {
+		return nil
 	}
-	archive.Missed(t.Turn, t.Account, t.Store)
+	marked := t.Owed
+	switch {
+	case len(t.Targets) == 0 && t.Store == 0: // nobody archives it
+		t.Store = archive.Record(t.Turn, t.Account, t.From, false, archive.Transit, t.Whole())
+		t.Owed = true
+	case len(t.Targets) == 0:
+		t.Owed = true
+	default: // what is not stored cannot be delivered again
+		t.Owed = t.Store != 0 && archive.Confirmed(t.Targets)
+	}
+	switch {
+	case t.Owed && !marked:
+		archive.Missed(t.Turn, t.Account, t.Store)
+	case marked && !t.Owed:
+		archive.Taken(t.Turn, t.Account, t.Store, class == archive.Transit)
+	}
 	return nil
 }
 

@@ -16,19 +16,22 @@ import (
 )
 
 // read reads the next page, oldest first, and makes it ready to be delivered.
-// What was handed over before is not marked any more. more says that there are
-// others behind.
+// What is on its way to another session is left to that. more says that there
+// are others behind.
 func (f *flush) read(ctx context.Context, s size) (messages []message, more bool, err error) {
 	var rows []archive.Message
 	err = f.host.DB.Read(ctx, func(r *storage.Reader) (err error) {
-		rows, more, err = archive.ReadWaiting(r, f.id, s.rows, s.bytes)
+		rows, more, err = archive.ReadWaiting(r, f.id, f.behind, f.upTo, s.rows, s.bytes)
 		return err
 	})
 	if err != nil {
 		return nil, false, fmt.Errorf("read offline messages of %s: %w", f.owner, err)
 	}
 	for _, m := range rows {
-		messages = append(messages, f.ready(m))
+		f.behind = m.ID
+		if _, carried := f.carried[m.ID]; !carried {
+			messages = append(messages, f.ready(m))
+		}
 	}
 	return messages, more, nil
 }

@@ -40,6 +40,7 @@ func attach(h *module.Host, _ struct{}) error {
 		return errors.New("the host's router is no way into the lanes")
 	}
 	p := &presence{host: h, lanes: lanes}
+	h.Keep(directed)
 	leaving, arriving := &h.Stages.Leaving, &h.Stages.Arriving
 	leaving.Broadcast = append(leaving.Broadcast, p.broadcast)
 	leaving.Directed = append(leaving.Directed, direct)

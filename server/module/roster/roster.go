@@ -78,6 +78,7 @@ func attach(h *module.Host, c Config) error {
 	h.StreamFeature(xroster.FeatureVersions)
 	h.StreamFeature(xroster.FeaturePreApproval)
 	h.DiscoFeature(ns.Roster)
+	h.Keep(interests, greeted)
 	h.IQ(stanza.Get, xroster.Name, module.ToAccount, m.get)
 	h.IQ(stanza.Set, xroster.Name, module.ToAccount, m.set)
 	leaving, arriving := &h.Stages.Leaving, &h.Stages.Arriving

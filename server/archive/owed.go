@@ -1,0 +1,82 @@
+package archive
+
+import (
+	"maps"
+	"slices"
+
+	"kith/server/account"
+	"kith/server/cluster"
+	"kith/server/session"
+)
+
+// carried is a marked message on its way to clients that acknowledge what they
+// get. The first of them to do so settles it.
+type carried struct {
+	transit bool         // it was kept for its delivery only
+	by      []session.ID // who may yet do so
+}
+
+// onTheWay are the marked messages that sessions carry. After a crash it is
+// empty, and the marks say what has to be delivered again.
+var onTheWay = account.NewSlot[map[int64]*carried]("messages to be acknowledged")
+
+// Confirmed reports whether each of the sessions acknowledges what it gets, so
+// that a mark can wait for that.
+func Confirmed(targets []*account.Resource) bool {
+	return len(targets) > 0 && !slices.ContainsFunc(targets, func(r *account.Resource) bool { return !r.Confirms })
+}
+
+// Carry notes that a marked message is on its way to a session. It is used in
+// effects.
+func Carry(a *account.Actor, by session.ID, id int64, transit bool) {
+	m := onTheWay.Live(a)
+	if m == nil {
+		m = make(map[int64]*carried)
+		onTheWay.SetLive(a, m)
+	}
+	if m[id] == nil {
+		m[id] = &carried{transit: transit}
+	}
+	if !slices.Contains(m[id].by, by) {
+		m[id].by = append(m[id].by, by)
+	}
+}
+
+// Carried returns the ids of the marked messages that are on their way.
+func Carried(a *account.Actor) map[int64]struct{} {
+	ids := make(map[int64]struct{}, len(onTheWay.Live(a)))
+	for id := range maps.Keys(onTheWay.Live(a)) {
+		ids[id] = struct{}{}
+	}
+	return ids
+}
+
+// Dropped notes that a session has ended without acknowledging a message, and
+// reports whether it is to be delivered to others: it is not if another session
+// has acknowledged it, or may do so. It is used in effects.
+func Dropped(a *account.Actor, by session.ID, id int64) bool {
+	c := onTheWay.Live(a)[id]
+	if c == nil {
+		return false
+	}
+	c.by = slices.DeleteFunc(c.by, func(s session.ID) bool { return s == by })
+	if len(c.by) > 0 {
+		return false
+	}
+	delete(onTheWay.Live(a), id)
+	return true
+}
+
+// Settle takes the marks from messages that a client has acknowledged.
+func Settle(t *cluster.Turn, a *account.Actor, ids []int64) {
+	for _, id := range ids {
+		if c := onTheWay.Live(a)[id]; c != nil {
+			Taken(t, a, id, c.transit)
+		}
+	}
+	t.After(cluster.EffectFunc(func(*cluster.Turn) {
+		for _, id := range ids {
+			delete(onTheWay.Live(a), id)
+		}
+	}))
+}
