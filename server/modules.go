@@ -2,6 +2,7 @@ package server
 
 import (
 	"kith/server/module"
+	"kith/server/module/carbons"
 	"kith/server/module/contact"
 	"kith/server/module/disco"
 	"kith/server/module/legacysession"
@@ -29,6 +30,7 @@ func Modules() []module.Definition {
 		roster.Module,
 		mam.Module,
 		offline.Module,
+		carbons.Module,
 	}
 }
 

@@ -24,6 +24,7 @@ type Arriving struct {
 	again  bool          // handed back by a session that has ended
 	kept   bool          // for nobody was there
 	sent   bool          // back, with an error
+	copies bool          // other sessions may want to know of it
 	origin *Leaving      // of a message: who waits until it has arrived; may be nil
 }
 
@@ -45,7 +46,7 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 	a.read.CopyTo(&a.work)
 	a.Transit = module.Transit{Stanza: &a.work, Host: host, Turn: t, Account: owner,
 		Store: a.store, Owed: a.owed, Settled: a.again}
-	a.sent = false
+	a.sent, a.copies = false, false
 	t.After(a)
 	st := &host.Stages.Arriving
 	if owner.Exists() && !a.again && (!a.run(st.Check) || !a.run(st.Stamp)) {
@@ -68,12 +69,17 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 		a.router.answer(&a.Transit, a.asker, module.ToAccount, a.refuse)
 	case Deliver, Keep:
 		a.Targets = targets
-		if !a.run(st.Record) || fate != Keep {
+		if !a.run(st.Record) {
+			return
+		}
+		a.copies = a.Kind == stanza.Message && !a.again
+		if fate != Keep {
 			return
 		}
 		// RFC 6121 §8.5.2.2.1: a message is kept or sent back, never dropped.
 		if a.kept = a.Store != 0; !a.kept && archive.Classify(a.Stanza) != archive.Nothing {
 			a.refuse(stanza.ErrServiceUnavailable)
+			a.copies = false
 		}
 	}
 }
@@ -112,11 +118,11 @@ func (a *Arriving) Committed(t *cluster.Turn) {
 	if a.kept {
 		a.router.kept.Add(1)
 	}
+	if a.copies {
+		a.router.run(a.Host.Stages.Arriving.Copy, &a.Transit, func(error) {})
+	}
 	if len(a.Targets) == 0 {
 		return
-	}
-	if a.Kind == stanza.Message {
-		a.router.run(a.Host.Stages.Arriving.Copy, &a.Transit, func(error) {})
 	}
 	e := session.Entry{Kind: a.Kind, To: a.To.String(), Tail: a.Tail(), Store: a.Store, Owed: a.Owed}
 	e.Transit = e.Owed && archive.Classify(a.Stanza) == archive.Transit

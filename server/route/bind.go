@@ -178,7 +178,7 @@ func (r *Router) unbind(t *cluster.Turn, host *module.Host, a *account.Actor, d 
 // handBack makes an item of an entry that no session took; nil if it has no
 // lasting value. A request is answered by choosing among no sessions.
 func (r *Router) handBack(e session.Entry) *Arriving {
-	if e.Kind == stanza.Presence {
+	if e.Kind == stanza.Presence || e.Copy {
 		return nil
 	}
 	el, err := xmltree.ParseIn(ns.Client, append(stanza.AppendHead(nil, e.Kind, e.To), e.Tail...), stored)

@@ -42,11 +42,12 @@ func NewID() ID {
 type Entry struct {
 	Kind    stanza.Kind // 0: Tail is a whole element that is no stanza
 	enabled bool        // stanzas behind it are counted (XEP-0198)
+	Owed    bool        // a mark in the store stays until the client acknowledges it
+	Transit bool        // it is stored for its delivery only
+	Copy    bool        // it has no value but for this session
 	To      string
 	Tail    []byte
 	Store   int64 // the archive id of a message that is kept, else 0
-	Owed    bool  // a mark in the store stays until the client acknowledges it
-	Transit bool  // it is stored for its delivery only
 }
 
 func (e *Entry) size() int { return len(e.To) + len(e.Tail) + 16 }

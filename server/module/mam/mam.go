@@ -62,7 +62,7 @@ func recordSent(_ context.Context, t *module.Transit) error {
 		return nil
 	}
 	if c := archive.Classify(t.Stanza); c == archive.Archive {
-		archive.Record(t.Turn, t.Account, t.To, true, c, t.Whole())
+		t.Store = archive.Record(t.Turn, t.Account, t.To, true, c, t.Whole())
 	}
 	return nil
 }
