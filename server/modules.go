@@ -4,6 +4,7 @@ import (
 	"kith/server/module"
 	"kith/server/module/carbons"
 	"kith/server/module/contact"
+	"kith/server/module/csi"
 	"kith/server/module/disco"
 	"kith/server/module/legacysession"
 	"kith/server/module/mam"
@@ -31,6 +32,7 @@ func Modules() []module.Definition {
 		mam.Module,
 		offline.Module,
 		carbons.Module,
+		csi.Module,
 	}
 }
 

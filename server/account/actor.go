@@ -69,6 +69,7 @@ type Resource struct {
 	Presence *stanza.Stanza // the last broadcast, if available; nil: connected only
 	Priority int8
 	Confirms bool // its client acknowledges what it gets (XEP-0198)
+	Inactive bool // nobody looks at it (XEP-0352), or it has no stream
 	vals     values
 }
 

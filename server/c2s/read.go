@@ -161,12 +161,29 @@ func (c *client) element(el xmltree.Element) error {
 	if el.Name().Space == ns.Acks {
 		return c.acks(el)
 	}
+	if el.Name().Space == ns.CSI {
+		return c.state(el)
+	}
 	c.slow(el.Len())
 	l, err := c.server.router.Leaving(c.session, &c.asker, el, time.Now())
 	if err != nil {
 		return err
 	}
 	c.items = append(c.items, l)
+	return nil
+}
+
+// state handles what a client says of itself (XEP-0352): what it has sent before
+// is handled first.
+func (c *client) state(el xmltree.Element) error {
+	inactive := el.Name().Local == "inactive"
+	if !inactive && el.Name().Local != "active" {
+		return stream.ErrUnsupportedStanzaType
+	}
+	c.submit()
+	c.session.SetInactive(inactive)
+	c.server.router.Inactive(c.session, inactive)
+	c.session.Flush(true)
 	return nil
 }
 

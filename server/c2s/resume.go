@@ -86,6 +86,7 @@ func (c *client) enable(want negotiate.Enable) {
 // another stream, or it ends too.
 func (c *client) left(err error) {
 	if lost(err) && c.session.Detach() {
+		c.server.router.Inactive(c.session, true)
 		return
 	}
 	c.server.over(c.session)

@@ -12,9 +12,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"kith/server/account"
 	"kith/server/config"
+	"kith/server/session"
 	"kith/server/storage"
 	"kith/xmpp/jid"
 	"kith/xmpp/stanza"
@@ -39,6 +41,7 @@ type Host struct {
 	early    []Early
 	informs  []xmltree.Appender
 	kept     []account.Kept
+	wait     func(*stanza.Stanza) session.Wait
 	specs    []Spec
 }
 
@@ -67,6 +70,19 @@ func (h *Host) Keep(slots ...account.Kept) { h.kept = append(h.kept, slots...) }
 
 // Kept returns what was declared with Keep.
 func (h *Host) Kept() []account.Kept { return h.kept }
+
+// WhileInactive declares what becomes of a stanza for a client that is inactive.
+func (h *Host) WhileInactive(wait func(*stanza.Stanza) session.Wait) { h.wait = wait }
+
+// Entry makes of a stanza what goes into the queues of sessions; to is what they
+// see as its address.
+func (h *Host) Entry(st *stanza.Stanza, to string, rs ...*account.Resource) session.Entry {
+	e := session.Entry{Kind: st.Kind, To: to, Tail: st.Tail()}
+	if h.wait != nil && slices.ContainsFunc(rs, func(r *account.Resource) bool { return r.Inactive }) {
+		e.Wait, e.From = h.wait(st), st.From.String()
+	}
+	return e
+}
 
 // Service gives a domain below the host's to s.
 func (h *Host) Service(domain jid.JID, s Service) {

@@ -6,7 +6,6 @@ import (
 
 	"kith/server/account"
 	"kith/server/cluster"
-	"kith/server/session"
 	"kith/xmpp/jid"
 	"kith/xmpp/stanza"
 )
@@ -91,7 +90,7 @@ func (t *Transit) SendMany(to []jid.JID, st *stanza.Stanza, live bool) {
 // Deliver puts a stanza into a session's queue once the batch is committed. to
 // is what the session sees as its address; "" leaves it out.
 func (t *Transit) Deliver(r *account.Resource, to string, st *stanza.Stanza) {
-	e := session.Entry{Kind: st.Kind, To: to, Tail: st.Tail()}
+	e := t.Host.Entry(st, to, r)
 	t.Turn.After(cluster.EffectFunc(func(turn *cluster.Turn) {
 		if r.Out.Send(e) {
 			turn.Dirty(r.Out)

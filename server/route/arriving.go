@@ -124,7 +124,8 @@ func (a *Arriving) Committed(t *cluster.Turn) {
 	if len(a.Targets) == 0 {
 		return
 	}
-	e := session.Entry{Kind: a.Kind, To: a.To.String(), Tail: a.Tail(), Store: a.Store, Owed: a.Owed}
+	e := a.Host.Entry(a.Stanza, a.To.String(), a.Targets...)
+	e.Store, e.Owed = a.Store, a.Owed
 	e.Transit = e.Owed && archive.Classify(a.Stanza) == archive.Transit
 	taken := false
 	for _, res := range a.Targets {

@@ -35,9 +35,16 @@ func (r *Router) Confirms(s *session.Session) {
 	r.note(s, func(_ *cluster.Turn, _ *account.Actor, res *account.Resource) { res.Confirms = true })
 }
 
+// Inactive says whether nobody looks at the client of a session.
+func (r *Router) Inactive(s *session.Session, on bool) {
+	r.note(s, func(_ *cluster.Turn, _ *account.Actor, res *account.Resource) { res.Inactive = on })
+}
+
 // Resumed says that a session has another stream.
 func (r *Router) Resumed(s *session.Session, remote string) {
-	r.note(s, func(_ *cluster.Turn, _ *account.Actor, res *account.Resource) { res.Remote = remote })
+	r.note(s, func(_ *cluster.Turn, _ *account.Actor, res *account.Resource) {
+		res.Remote, res.Inactive = remote, false
+	})
 }
 
 // Acknowledged says what the client of a session has acknowledged.

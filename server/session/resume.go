@@ -91,6 +91,9 @@ func (s *Session) Detach() bool {
 		s.queued += s.queue[i].size()
 	}
 	s.flight, s.conn = nil, nil
+	if s.inactive == nil { // it does not look either
+		s.inactive = &inactive{}
+	}
 	s.answers.stop()
 	s.acks.stop()
 	r.away, r.since = true, time.Now()
@@ -173,6 +176,8 @@ func (s *Session) Resume(c Conn, h uint32, answer []byte) (settled []Entry, err 
 	if settled, err = o.settle(h); err != nil {
 		return nil, err
 	}
+	s.release("") // XEP-0352 §4.2: a stream begins active
+	s.inactive = nil
 	// XEP-0198 §5: what is not acknowledged is sent anew, and counts anew.
 	waiting := slices.Concat(o.unacked, s.queue)
 	s.queue, s.queued = nil, 0
@@ -214,7 +219,7 @@ func (s *Session) Store() (st Stored, ok bool) {
 	h, _ := s.In.H()
 	st = Stored{
 		ID: s.ID, JID: s.JID, ResumeID: s.resume.id, Within: s.resume.within, H: h,
-		Acked: s.acks.count.Acked(), Unacked: s.acks.unacked, Queue: s.queue,
+		Acked: s.acks.count.Acked(), Unacked: s.acks.unacked, Queue: append(s.queue, s.inactive.waiting()...),
 	}
 	s.end()
 	return st, true
@@ -224,7 +229,7 @@ func (s *Session) Store() (st Stored, ok bool) {
 func Restore(st Stored, in *Inbound, l Limits, gone func()) *Session {
 	s := New(st.ID, st.JID, nil, in, l)
 	in.h = st.H
-	s.ending, s.answers.on = true, true
+	s.ending, s.answers.on, s.inactive = true, true, &inactive{}
 	s.acks = &outbound{on: true, unacked: st.Unacked}
 	s.acks.count.StartAt(st.Acked)
 	s.acks.count.Add(len(st.Unacked))

@@ -45,7 +45,9 @@ type Entry struct {
 	Owed    bool        // a mark in the store stays until the client acknowledges it
 	Transit bool        // it is stored for its delivery only
 	Copy    bool        // it has no value but for this session
+	Wait    Wait        // what becomes of it while the client is inactive
 	To      string
+	From    string // the sender, if the client is inactive
 	Tail    []byte
 	Store   int64 // the archive id of a message that is kept, else 0
 }
@@ -106,7 +108,9 @@ type Session struct {
 	closed  bool      // End was called
 	acks    *outbound // nil: the client did not enable XEP-0198
 	answers answers
-	resume  *resume // nil: the client may not resume it
+
+	inactive *inactive // nil: somebody looks at the client
+	resume   *resume   // nil: the client may not resume it
 
 	batch [1][]byte // what is being written; belongs to the one who writes
 }
@@ -136,6 +140,10 @@ func (s *Session) Send(e Entry) bool {
 	if s.closed {
 		s.mu.Unlock()
 		return false
+	}
+	if s.hold(&e) {
+		s.mu.Unlock()
+		return true
 	}
 	s.put(e)
 	full := s.full()
@@ -370,7 +378,7 @@ func (s *Session) unsent() []Entry {
 
 func (s *Session) end() {
 	s.closed = true
-	s.queue, s.queued, s.flight = nil, 0, nil
+	s.queue, s.queued, s.flight, s.inactive = nil, 0, nil, nil
 	if s.acks != nil {
 		s.acks.stop()
 		s.acks.unacked, s.acks.bytes = nil, 0

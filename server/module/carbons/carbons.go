@@ -80,7 +80,7 @@ func copySent(_ context.Context, t *module.Transit) error {
 		sent = sent.Copy()
 		sent.Add(stanzaid.ID{ID: archive.Format(t.Store), By: t.Account.JID})
 	}
-	deliver(t, to, xcarbons.Copy{Sent: true, Message: sent})
+	deliver(t, to, t.To, xcarbons.Copy{Sent: true, Message: sent})
 	return nil
 }
 
@@ -91,7 +91,7 @@ func copyReceived(_ context.Context, t *module.Transit) error {
 		return slices.Contains(t.Targets, r) || r.JID == t.From
 	})
 	if copied(t, false, len(to) > 0) && len(to) > 0 {
-		deliver(t, to, xcarbons.Copy{Message: t.Stanza})
+		deliver(t, to, t.From, xcarbons.Copy{Message: t.Stanza})
 	}
 	return nil
 }
@@ -107,10 +107,17 @@ func wanting(a *account.Actor, but func(*account.Resource) bool) (list []*accoun
 }
 
 // deliver puts a copy into the queues of sessions, which share all but their
-// address.
-func deliver(t *module.Transit, to []*account.Resource, c xcarbons.Copy) {
-	st := stanza.New(stanza.Message, t.Type, t.Account.JID, jid.JID{}, c)
-	e := session.Entry{Kind: stanza.Message, Tail: st.Tail(), Copy: true}
+// address. It is in order with what comes from peer.
+func deliver(t *module.Transit, to []*account.Resource, peer jid.JID, c xcarbons.Copy) {
+	e := t.Host.Entry(t.Stanza, "", to...)
+	e.Tail = stanza.New(stanza.Message, t.Type, t.Account.JID, jid.JID{}, c).Tail()
+	e.Copy = true
+	if e.From != "" { // somebody is inactive; nobody waits for what one has sent oneself
+		e.From = peer.String()
+		if c.Sent || e.Wait != session.Urgent {
+			e.Wait = session.Whole
+		}
+	}
 	for _, r := range to {
 		e.To = r.JID.String()
 		if r.Out.Send(e) {
