@@ -191,8 +191,20 @@ func (s *Server) Restore(ctx context.Context, db *storage.DB) error {
 	return nil
 }
 
-// store keeps what waits for its client, for the next start.
-func (s *Server) store() {
+// Bounds of the wait for what the streams that have just ended give rise to.
+const (
+	storeWithin = 2 * time.Second
+	storePause  = 2 * time.Millisecond
+)
+
+// store keeps what waits for its client, for the next start: with it what others
+// have said in their last moments.
+func (s *Server) store(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, storeWithin)
+	defer cancel()
+	for !s.cluster.Idle() && ctx.Err() == nil {
+		time.Sleep(storePause)
+	}
 	s.mu.Lock()
 	list := make([]*session.Session, 0, len(s.resumables))
 	for _, sess := range s.resumables {
@@ -201,7 +213,7 @@ func (s *Server) store() {
 	s.mu.Unlock()
 	for _, sess := range list {
 		if st, ok := sess.Store(); ok {
-			s.router.Store(route.Stored{Session: st, Remote: sess.Remote})
+			s.router.Store(route.Stored{Session: st})
 		}
 	}
 }

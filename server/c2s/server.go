@@ -181,7 +181,7 @@ func (s *Server) Close(ctx context.Context) error {
 	s.quiet.stop()
 	select {
 	case <-done:
-		s.store()
+		s.store(ctx)
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("close client streams: %w", ctx.Err())

@@ -38,7 +38,7 @@ var Purges = []account.Purge{`DELETE FROM session WHERE owner = $1`}
 // both halves of it.
 type Stored struct {
 	Session  session.Stored
-	Remote   string
+	Remote   string // the client's address
 	Presence []byte // the last broadcast, if available
 	Priority int8
 	Slots    map[string]json.RawMessage
@@ -61,7 +61,7 @@ func (s *storing) Handle(t *cluster.Turn, ac cluster.Actor) {
 	if res == nil || host == nil || !a.Exists() {
 		return
 	}
-	s.st.Slots, s.st.Presence = make(map[string]json.RawMessage), nil
+	s.st.Remote, s.st.Slots, s.st.Presence = res.Remote, make(map[string]json.RawMessage), nil
 	if res.Available() {
 		s.st.Presence, s.st.Priority = res.Presence.Whole(), res.Priority
 	}
