@@ -94,7 +94,7 @@ func defaultLimits() Limits {
 		Sessions:       20,
 		SessionQueue:   1 * MiB,
 		Unacked:        2 * MiB,
-		UnackedStanzas: 1000,
+		UnackedStanzas: 5000,
 		Resume:         5 * time.Minute,
 
 		Credit:      256,
