@@ -42,6 +42,7 @@ const (
 	Delay      = "urn:xmpp:delay"                         // XEP-0203
 	Receipts   = "urn:xmpp:receipts"                      // XEP-0184
 	Blocking   = "urn:xmpp:blocking"                      // XEP-0191
+	Blocked    = "urn:xmpp:blocking:errors"               // XEP-0191
 	Ping       = "urn:xmpp:ping"                          // XEP-0199
 	Time       = "urn:xmpp:time"                          // XEP-0202
 	Carbons    = "urn:xmpp:carbons:2"                     // XEP-0280
