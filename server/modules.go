@@ -2,6 +2,7 @@ package server
 
 import (
 	"kith/server/module"
+	"kith/server/module/blocking"
 	"kith/server/module/carbons"
 	"kith/server/module/contact"
 	"kith/server/module/csi"
@@ -27,6 +28,7 @@ func Modules() []module.Definition {
 		version.Module,
 		time.Module,
 		legacysession.Module,
+		blocking.Module,
 		presence.Module,
 		roster.Module,
 		mam.Module,

@@ -17,6 +17,7 @@ import (
 
 	"kith/server/account"
 	"kith/server/archive"
+	"kith/server/blocklist"
 	"kith/server/c2s"
 	"kith/server/cluster"
 	"kith/server/config"
@@ -60,15 +61,15 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 			s.db.Close() //nolint:errcheck // the error that matters is the other
 		}
 	}()
-	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations(), route.Migrations()} {
+	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations(), blocklist.Migrations(), route.Migrations()} {
 		if err := s.db.Migrate(ctx, m); err != nil {
 			return nil, err
 		}
 	}
-	if s.accounts, err = account.Open(ctx, s.db, slices.Concat(archive.Purges, roster.Purges, route.Purges)...); err != nil {
+	if s.accounts, err = account.Open(ctx, s.db, slices.Concat(archive.Purges, roster.Purges, blocklist.Purges, route.Purges)...); err != nil {
 		return nil, err
 	}
-	s.router = route.New(s.accounts, log, archive.Load, roster.Load)
+	s.router = route.New(s.accounts, log, archive.Load, roster.Load, blocklist.Load)
 	hosts, err := s.hosts()
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"kith/server/account"
+	"kith/server/blocklist"
 	"kith/xmpp/jid"
 	"kith/xmpp/xmltree"
 )
@@ -61,4 +62,7 @@ type Facts struct {
 	Bound []func(t *Transit, r *account.Resource)
 	// Unbound: a session has ended. Its unavailable presence was broadcast.
 	Unbound []func(t *Transit, r *account.Resource)
+	// Blocking: the account has changed whom it blocks. Who was blocked is to see no
+	// more of it, who was unblocked what there is to see now (XEP-0191 §3.3, §3.4).
+	Blocking []func(t *Transit, c *blocklist.Change)
 }

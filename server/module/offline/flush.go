@@ -6,6 +6,7 @@ import (
 
 	"kith/server/account"
 	"kith/server/archive"
+	"kith/server/blocklist"
 	"kith/server/cluster"
 	"kith/server/session"
 	"kith/xmpp/jid"
@@ -117,6 +118,7 @@ type message struct {
 	id      int64
 	transit bool           // not in the archive but for this
 	stanza  *stanza.Stanza // with our notes; nil if it cannot be read
+	blocked bool           // whoever sent it was blocked since (XEP-0191 §3.3)
 }
 
 // Handle implements cluster.Item.
@@ -131,10 +133,12 @@ func (p *page) Handle(t *cluster.Turn, ac cluster.Actor) {
 		return
 	}
 	p.confirms = p.to.Confirms
-	for _, m := range p.messages {
-		if !p.confirms || m.stanza == nil {
+	for n, m := range p.messages {
+		blocked := m.stanza != nil && blocklist.Blocks(a, m.stanza.From)
+		if !p.confirms || m.stanza == nil || blocked {
 			settle(t, a, m)
 		}
+		p.messages[n].blocked = blocked
 	}
 	p.actor = a
 	t.After(p)
@@ -147,7 +151,7 @@ func (p *page) Fail(_ *cluster.Turn, err error) { p.fail(err) }
 func (p *page) Committed(t *cluster.Turn) {
 	lost := &lost{flush: p.flush, marked: p.confirms}
 	for _, m := range p.messages {
-		if m.stanza == nil {
+		if m.stanza == nil || m.blocked {
 			continue
 		}
 		e := session.Entry{Kind: stanza.Message, To: m.stanza.To.String(), Tail: m.stanza.Tail()}

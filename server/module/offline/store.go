@@ -62,7 +62,7 @@ func (f *flush) ready(m archive.Message) message {
 		st.Add(stanzaid.ID{ID: archive.Format(m.ID), By: f.owner})
 	}
 	st.Tail() // made here, not in the lane
-	return message{m.ID, m.Transit, st}
+	return message{id: m.ID, transit: m.Transit, stanza: st}
 }
 
 // settle takes the mark from a message that is being handed over. One that was

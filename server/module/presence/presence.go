@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"kith/server/account"
+	"kith/server/blocklist"
 	"kith/server/cluster"
 	"kith/server/module"
 	"kith/server/roster"
@@ -46,6 +47,7 @@ func attach(h *module.Host, _ struct{}) error {
 	leaving.Directed = append(leaving.Directed, direct)
 	arriving.Stamp = append(arriving.Stamp, left)
 	arriving.Manage = append(arriving.Manage, answerProbe)
+	h.Facts.Blocking = append(h.Facts.Blocking, p.blocking)
 	return nil
 }
 
@@ -102,7 +104,7 @@ func (p *presence) available(t *module.Transit) error {
 	for to := range t.Account.Available() {
 		t.Deliver(to, to.JID.String(), r.Presence)
 	}
-	t.SendMany(contacts.Subscribers(), r.Presence, true)
+	t.SendMany(blocklist.Without(t.Account, contacts.Subscribers()), r.Presence, true)
 	if !initial {
 		return nil
 	}
@@ -129,10 +131,10 @@ func unavailable(t *module.Transit) {
 		for to := range t.Account.Available() {
 			t.Deliver(to, to.JID.String(), t.Stanza)
 		}
-		t.SendMany(contacts.Subscribers(), t.Stanza.Copy(), true)
+		t.SendMany(blocklist.Without(t.Account, contacts.Subscribers()), t.Stanza.Copy(), true)
 	}
 	for to := range was.directed {
-		if !was.available || !contacts.Subscribed(to) {
+		if (!was.available || !contacts.Subscribed(to)) && !blocklist.Blocks(t.Account, to) {
 			gone := t.Stanza.Copy()
 			gone.Readdress(to)
 			t.Send(gone)

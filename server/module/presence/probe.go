@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"kith/server/account"
+	"kith/server/blocklist"
 	"kith/server/cluster"
 	"kith/server/module"
 	"kith/server/session"
@@ -29,7 +30,7 @@ func (p *presence) probe(t *module.Transit, r *account.Resource, contacts []jid.
 	now := contacts[:min(probesAtOnce, len(contacts))]
 	st := stanza.New(stanza.Presence, stanza.Probe, t.Account.JID, jid.JID{})
 	st.ID = stream.NewID()
-	t.SendMany(now, st, false)
+	t.SendMany(blocklist.Without(t.Account, now), st, false)
 	if len(now) == len(contacts) {
 		return
 	}

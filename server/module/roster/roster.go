@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"kith/server/account"
+	"kith/server/blocklist"
 	"kith/server/cluster"
 	"kith/server/module"
 	"kith/server/roster"
@@ -183,8 +184,12 @@ func show(t *module.Transit, to jid.JID) {
 }
 
 // hide tells somebody that all available resources are gone (RFC 6121 §3.2.2,
-// §3.3.3).
+// §3.3.3). Who is blocked was told when that began, and does not know of those
+// that have come since.
 func hide(t *module.Transit, to jid.JID) {
+	if blocklist.Blocks(t.Account, to) {
+		return
+	}
 	for r := range t.Account.Available() {
 		t.Send(stanza.New(stanza.Presence, stanza.Unavailable, r.JID, to))
 	}
@@ -244,7 +249,8 @@ func (m *contacts) wanted(t *module.Transit) (xroster.Item, error) {
 }
 
 // remove takes a contact out of the roster and ends the subscriptions, and the
-// requests for them (RFC 6121 §2.5.2).
+// requests for them (RFC 6121 §2.5.2). That a contact is blocked does not keep the
+// end of a subscription from it: the two rosters would differ for good.
 func (m *contacts) remove(t *module.Transit, j jid.JID) error {
 	contacts := roster.Of(t.Account)
 	was := contacts.Item(j)

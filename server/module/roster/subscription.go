@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"kith/server/account"
+	"kith/server/blocklist"
 	"kith/server/cluster"
 	"kith/server/module"
 	"kith/server/roster"
@@ -151,7 +152,9 @@ func (m *contacts) turned(_ context.Context, t *module.Transit) error {
 func (m *contacts) greet(t *module.Transit, r *account.Resource) {
 	contacts := roster.Of(t.Account)
 	for _, i := range contacts.Requests() {
-		m.present(t, r, i)
+		if !blocklist.Blocks(t.Account, i.JID) { // XEP-0191 §3.3: it waits for the end of that
+			m.present(t, r, i)
+		}
 	}
 	for other := range t.Account.Available() {
 		if other != r {
@@ -159,7 +162,9 @@ func (m *contacts) greet(t *module.Transit, r *account.Resource) {
 		}
 	}
 	for _, i := range contacts.Asked() {
-		manage(t, stanza.Subscribe, "", i.JID)
+		if !blocklist.Blocks(t.Account, i.JID) {
+			manage(t, stanza.Subscribe, "", i.JID)
+		}
 	}
 }
 
