@@ -11,6 +11,7 @@ import (
 	"errors"
 
 	"kith/server/account"
+	"kith/server/archive"
 	"kith/server/blocklist"
 	"kith/server/cluster"
 	"kith/server/module"
@@ -56,6 +57,7 @@ func attach(h *module.Host, c Config) error {
 	h.IQ(stanza.Get, xblocking.List, module.ToAccount, get)
 	h.IQ(stanza.Set, xblocking.Block, module.ToAccount, b.block)
 	h.IQ(stanza.Set, xblocking.Unblock, module.ToAccount, unblock)
+	h.Keep(interested)
 	leaving, arriving := &h.Stages.Leaving, &h.Stages.Arriving
 	leaving.Check = append(leaving.Check, outbound)
 	arriving.Check = append(arriving.Check, inbound)
@@ -72,9 +74,11 @@ func outbound(_ context.Context, t *module.Transit) error {
 }
 
 // inbound takes nothing from who is blocked (XEP-0191 §3.3). Presence of all
-// types is dropped. A request or a message is answered as if there was no such
-// account, which says nothing to a headline (RFC 6121 §8.5.1); nobody answers
-// the answer to a request, nor an error.
+// types is dropped, probes too: RFC 6121 §4.3.2 lets an account that is offline
+// answer a subscriber with silence, and any other answer would end the
+// subscription. A request or a message is answered as if there was no such
+// account, which says nothing to a headline (RFC 6121 §8.5.1); nobody answers the
+// answer to a request, nor an error.
 func inbound(_ context.Context, t *module.Transit) error {
 	switch {
 	case !blocklist.Blocks(t.Account, t.From):
@@ -87,12 +91,15 @@ func inbound(_ context.Context, t *module.Transit) error {
 
 // again drops a message that was taken before its sender was blocked, and comes
 // back because the session that was to get it has ended. If it was archived, it
-// is in the archive.
+// is in the archive; it is owed to nobody any more.
 func again(_ context.Context, t *module.Transit) error {
-	if t.Settled && blocklist.Blocks(t.Account, t.From) {
-		return module.Stop
+	if !t.Settled || !blocklist.Blocks(t.Account, t.From) {
+		return nil
 	}
-	return nil
+	if t.Owed {
+		archive.Taken(t.Turn, t.Account, t.Store, archive.Classify(t.Stanza) == archive.Transit)
+	}
+	return module.Stop
 }
 
 // request reads a request of the owner's. Others learn no more than that of an
