@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,7 +78,7 @@ func TestResumptionsRace(t *testing.T) {
 		juliet.MustSend("<message to='romeo@montague.example/orchard' type='chat' id='1'><body>hark</body></message>")
 		s.Settle()
 		alive, got := 0, 0
-		for _, c := range append(cs, romeo) {
+		for _, c := range slices.Concat(cs, []*xmpptest.Client{romeo}) {
 			failed := false
 			for _, el := range c.Received() {
 				if el.Name().Local == "message" {
