@@ -2,6 +2,8 @@ package server
 
 import (
 	"kith/server/module"
+	"kith/server/module/adhoc"
+	"kith/server/module/admin"
 	"kith/server/module/blocking"
 	"kith/server/module/carbons"
 	"kith/server/module/contact"
@@ -24,6 +26,8 @@ func Modules() []module.Definition {
 		disco.Module,
 		contact.Module,
 		register.Module,
+		adhoc.Module,
+		admin.Module,
 		ping.Module,
 		version.Module,
 		time.Module,

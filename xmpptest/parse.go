@@ -33,6 +33,7 @@ type block struct {
 type head struct {
 	config   []string
 	accounts []string
+	admins   []string
 }
 
 // verb is what happens in a step.
@@ -97,10 +98,12 @@ func parseScenario(text string) (*scenario, error) {
 		case len(cur.steps) > 0:
 			cur.config = slices.Concat(common.config, cur.config)
 			cur.accounts = slices.Concat(common.accounts, cur.accounts)
+			cur.admins = slices.Concat(common.admins, cur.admins)
 			s.blocks = append(s.blocks, cur)
 		case len(s.blocks) == 0: // the file's own head
 			common.config = append(common.config, cur.config...)
 			common.accounts = append(common.accounts, cur.accounts...)
+			common.admins = append(common.admins, cur.admins...)
 		}
 	}
 	for i := 0; i < len(s.lines); {
@@ -155,7 +158,7 @@ func join(a, b string) string {
 // add understands one statement.
 func (b *block) add(line string, n, count int) error {
 	key, rest, ok := strings.Cut(line, ":")
-	if ok && (key == "config" || key == "accounts") {
+	if ok && (key == "config" || key == "accounts" || key == "admins") {
 		if len(b.steps) > 0 {
 			return errors.New(key + ": stands before the first step")
 		}
@@ -164,6 +167,10 @@ func (b *block) add(line string, n, count int) error {
 			return nil
 		}
 		names, err := list(rest)
+		if key == "admins" {
+			b.admins = append(b.admins, names...)
+			return err
+		}
 		b.accounts = append(b.accounts, names...)
 		return err
 	}

@@ -77,6 +77,7 @@ var cast = map[string][]string{
 //
 //	config: registration.mode = "open"
 //	accounts: nurse, mercutio@capulet.example
+//	admins: bard
 //
 // Accounts that act are made on demand, with Password; others are named so. An
 // address given there is that of its name.
@@ -152,6 +153,9 @@ func (r *run) block(b block, opts []Option) error {
 	r.server = New(r.t, opts...)
 	for _, name := range b.accounts {
 		r.server.Account(r.accounts[local(name)])
+	}
+	for _, name := range b.admins {
+		r.server.Admin(r.accounts[local(name)])
 	}
 	for i := range b.steps {
 		st := &b.steps[i]

@@ -232,12 +232,22 @@ func (s *Server) Account(j jid.JID) jid.JID {
 	return j.Bare()
 }
 
-func (s *Server) account(j jid.JID) error {
+// Admin makes an account that may administer the server.
+func (s *Server) Admin(j jid.JID) {
+	s.t.Helper()
+	if err := s.make(j, true); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *Server) account(j jid.JID) error { return s.make(j, false) }
+
+func (s *Server) make(j jid.JID, admin bool) error {
 	j = j.Bare()
 	if s.known[j] {
 		return nil
 	}
-	err := s.Accounts().Create(context.Background(), j, Password, false)
+	err := s.Accounts().Create(context.Background(), j, Password, admin)
 	if err != nil && !errors.Is(err, account.ErrExists) {
 		return err
 	}

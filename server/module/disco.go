@@ -6,6 +6,7 @@ import (
 	"kith/server/account"
 	"kith/server/blocklist"
 	"kith/xmpp/jid"
+	xdisco "kith/xmpp/xep/disco"
 	"kith/xmpp/xmltree"
 )
 
@@ -38,6 +39,23 @@ func (h *Host) DiscoItem(i DiscoItem) { h.disco.Items = append(h.disco.Items, i)
 
 // DiscoForm adds a form to what the host says of itself (XEP-0128).
 func (h *Host) DiscoForm(f xmltree.Appender) { h.disco.Forms = append(h.disco.Forms, f) }
+
+// NodeFunc answers for the nodes of the host or of its accounts (XEP-0030 §3.2):
+// with nil for one that it does not know.
+type NodeFunc func(t *Transit, to Target, node string) (*xdisco.Info, *xdisco.Items, error)
+
+// DiscoNodes has f answer for nodes that it knows.
+func (h *Host) DiscoNodes(f NodeFunc) { h.nodes = append(h.nodes, f) }
+
+// DiscoNode returns what a node is and has, both nil if nobody knows it.
+func (h *Host) DiscoNode(t *Transit, to Target, node string) (*xdisco.Info, *xdisco.Items, error) {
+	for _, f := range h.nodes {
+		if info, items, err := f(t, to, node); info != nil || err != nil {
+			return info, items, err
+		}
+	}
+	return nil, nil, nil
+}
 
 // Disco returns what was announced, features sorted and once each.
 func (h *Host) Disco() Disco {

@@ -37,6 +37,8 @@ type Host struct {
 
 	iqs      map[iqKey]answerer
 	disco    Disco
+	nodes    []NodeFunc
+	commands map[Target][]Command
 	services map[jid.JID]Service
 	early    []Early
 	informs  []xmltree.Appender

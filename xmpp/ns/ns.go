@@ -54,6 +54,8 @@ const (
 	StanzaID   = "urn:xmpp:sid:0"                         // XEP-0359
 	Contact    = "http://jabber.org/network/serverinfo"   // XEP-0157
 	OOB        = "jabber:x:oob"                           // XEP-0066
+	Admin      = "http://jabber.org/protocol/admin"       // XEP-0133
+	Commands   = "http://jabber.org/protocol/commands"    // XEP-0050
 	Conference = "jabber:x:conference"                    // XEP-0249
 	MUCUser    = "http://jabber.org/protocol/muc#user"    // XEP-0045
 	Offline    = "msgoffline"                             // XEP-0160, disco feature

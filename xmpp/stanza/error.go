@@ -70,6 +70,13 @@ func (e *Error) With(text string) *Error {
 	return &c
 }
 
+// WithApp returns a copy of e with a condition of its own specification's.
+func (e *Error) WithApp(a xmltree.Appender) *Error {
+	c := *e
+	c.App = a
+	return &c
+}
+
 // Is makes errors.Is compare conditions.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)

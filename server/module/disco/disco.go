@@ -32,8 +32,8 @@ func attach(h *module.Host, _ struct{}) error {
 }
 
 func hostInfo(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
-	if err := noNode(t); err != nil {
-		return nil, err
+	if name := t.Payload().Attr("node"); name != "" {
+		return nodeInfo(t, module.ToServer, name)
 	}
 	d := t.Host.Disco()
 	return &xdisco.Info{
@@ -44,8 +44,8 @@ func hostInfo(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
 }
 
 func hostItems(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
-	if err := noNode(t); err != nil {
-		return nil, err
+	if name := t.Payload().Attr("node"); name != "" {
+		return nodeItems(t, module.ToServer, name)
 	}
 	items := new(xdisco.Items) // if there are none, it is empty (XEP-0030 §4.1)
 	for _, it := range t.Host.Disco().Items {
@@ -55,8 +55,11 @@ func hostItems(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
 }
 
 func accountInfo(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
-	if err := knownNoNode(t); err != nil {
+	if err := known(t); err != nil {
 		return nil, err
+	}
+	if name := t.Payload().Attr("node"); name != "" {
+		return nodeInfo(t, module.ToAccount, name)
 	}
 	return &xdisco.Info{
 		Identities: []xdisco.Identity{{Category: "account", Type: "registered"}},
@@ -66,8 +69,11 @@ func accountInfo(_ context.Context, t *module.Transit) (xmltree.Appender, error)
 
 // accountItems are the account's available resources (XEP-0030 §4.1).
 func accountItems(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
-	if err := knownNoNode(t); err != nil {
+	if err := known(t); err != nil {
 		return nil, err
+	}
+	if name := t.Payload().Attr("node"); name != "" {
+		return nodeItems(t, module.ToAccount, name)
 	}
 	items := new(xdisco.Items)
 	for r := range t.Account.Available() {
@@ -76,21 +82,38 @@ func accountItems(_ context.Context, t *module.Transit) (xmltree.Appender, error
 	return items, nil
 }
 
-// noNode refuses nodes: there is none yet.
-func noNode(t *module.Transit) error {
-	if t.Payload().Attr("node") != "" {
-		return stanza.ErrItemNotFound
+// nodeInfo and nodeItems answer for a node (XEP-0030 §3.2, §4.2).
+func nodeInfo(t *module.Transit, to module.Target, name string) (xmltree.Appender, error) {
+	info, _, err := t.Host.DiscoNode(t, to, name)
+	if err == nil && info == nil {
+		err = stanza.ErrItemNotFound
 	}
-	return nil
+	if err != nil {
+		return nil, err
+	}
+	info.Node = name
+	return info, nil
 }
 
-// knownNoNode refuses strangers in the words that an account gets that does not
-// exist, whatever they ask for (XEP-0030 §9). The text wants an empty list of
-// items for both; RFC 6121 §8.5.1 wants the error, and what matters is that the
-// two cannot be told apart.
-func knownNoNode(t *module.Transit) error {
+func nodeItems(t *module.Transit, to module.Target, name string) (xmltree.Appender, error) {
+	_, items, err := t.Host.DiscoNode(t, to, name)
+	if err == nil && items == nil {
+		err = stanza.ErrItemNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	items.Node = name
+	return items, nil
+}
+
+// known refuses strangers in the words that an account gets that does not exist,
+// whatever they ask for (XEP-0030 §9). The text wants an empty list of items for
+// both; RFC 6121 §8.5.1 wants the error, and what matters is that the two cannot
+// be told apart.
+func known(t *module.Transit) error {
 	if !t.Sees(t.From) {
 		return stanza.ErrServiceUnavailable
 	}
-	return noNode(t)
+	return nil
 }
