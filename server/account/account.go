@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"kith/server/account/lookalike"
 	"kith/server/cluster"
 	"kith/server/storage"
 	"kith/xmpp/jid"
@@ -63,6 +64,9 @@ func Open(ctx context.Context, db *storage.DB, purges ...Purge) (*Store, error) 
 		return nil, err
 	}
 	if err := db.Migrate(ctx, storage.Migrations{Name: "account", FS: sub}); err != nil {
+		return nil, err
+	}
+	if err := fillSkeletons(ctx, db); err != nil {
 		return nil, err
 	}
 	s := &Store{db: db, slots: make(chan struct{}, checks), purges: purges, changed: func(jid.JID) {}}
@@ -148,33 +152,46 @@ func (s *Store) acquire(ctx context.Context) error {
 
 func (s *Store) release() { <-s.slots }
 
-// Create makes an account. It fails with ErrExists; a password that SASLprep
+// Create makes an account. It fails with ErrExists, or with ErrMixed or a
+// *Lookalike for a name that could be taken for another; a password that SASLprep
 // refuses fails with sasl.ErrCredentials.
 func (s *Store) Create(ctx context.Context, j jid.JID, password string, admin bool) error {
 	if j.Local() == "" || !j.IsBare() {
 		return fmt.Errorf("create account %s: the address must be name@domain", j)
+	}
+	if lookalike.Mixed(j.Local()) {
+		return fmt.Errorf("create account %s: %w", j, ErrMixed)
 	}
 	keys, err := s.keys(ctx, password)
 	if err != nil {
 		return err
 	}
 	err = s.db.Write(ctx, func(tx *storage.Tx) error {
-		var id int64
-		err := tx.QueryRow(`INSERT INTO account (jid, created, disabled, admin) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (jid) DO NOTHING RETURNING id`, j.String(), time.Now().UnixMilli(), false, admin).Scan(&id)
-		if errors.Is(err, storage.ErrNotFound) {
-			return ErrExists
-		}
-		if err != nil {
-			return err
-		}
-		return insertKeys(tx, id, keys)
+		_, err := insert(tx, j, admin, keys)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("create account %s: %w", j, err)
 	}
 	s.announce(j)
 	return nil
+}
+
+// insert writes the rows of a new account and returns its id.
+func insert(tx *storage.Tx, j jid.JID, admin bool, keys [len(hashes)]sasl.Keys) (id int64, err error) {
+	skeleton := skeletonOf(j)
+	err = tx.QueryRow(`INSERT INTO account (jid, created, disabled, admin, skeleton, skeleton_version) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (jid) DO NOTHING RETURNING id`, j.String(), time.Now().UnixMilli(), false, admin, skeleton, lookalike.Version).Scan(&id)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return 0, ErrExists
+	case err != nil:
+		return 0, err
+	}
+	if err := checkSkeleton(&tx.Reader, skeleton, j); err != nil {
+		return 0, err
+	}
+	return id, insertKeys(tx, id, keys)
 }
 
 func insertKeys(tx *storage.Tx, id int64, keys [len(hashes)]sasl.Keys) error {
@@ -257,7 +274,7 @@ func (s *Store) Mark(ctx context.Context, j jid.JID) (finish func(context.Contex
 		if id, err = idOf(tx, j); err != nil {
 			return err
 		}
-		if _, err = tx.Exec(`UPDATE account SET jid = NULL, disabled = $2 WHERE id = $1`, id, true); err != nil {
+		if _, err = tx.Exec(`UPDATE account SET jid = NULL, skeleton = NULL, disabled = $2 WHERE id = $1`, id, true); err != nil {
 			return err
 		}
 		_, err = tx.Exec(`DELETE FROM credential WHERE account = $1`, id)

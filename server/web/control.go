@@ -121,7 +121,12 @@ func readChange(body io.Reader) (c Change, err error) {
 
 // explain tells an operator why a command failed and what to do about it.
 func (s *Server) explain(j jid.JID, err error) (status int, why string) {
+	if l, ok := errors.AsType[*account.Lookalike](err); ok {
+		return http.StatusConflict, l.Error() + ", for which people would take it; choose another"
+	}
 	switch {
+	case errors.Is(err, account.ErrMixed):
+		return http.StatusUnprocessableEntity, account.ErrMixed.Error() + "; choose one in a single script"
 	case errors.Is(err, errNoHost):
 		return http.StatusNotFound, fmt.Sprintf("%s is %v; it serves %s", j.Domain(), err, strings.Join(s.hosts(), ", "))
 	case errors.Is(err, account.ErrExists):

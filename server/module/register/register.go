@@ -110,13 +110,10 @@ func (r *register) create(ctx context.Context, source, username, password string
 	if !r.tried.Allow(source, now) {
 		return tooMany()
 	}
-	st, err := r.host.Accounts.Load(ctx, j, nil)
-	switch {
-	case err != nil:
+	if err := r.host.Accounts.Available(ctx, j); err != nil {
 		return failed(err)
-	case st.ID != 0:
-		return conflict()
-	case !r.made.Allow(source, now):
+	}
+	if !r.made.Allow(source, now) {
 		return tooMany()
 	}
 	if err := r.host.Accounts.Create(ctx, j, password, false); err != nil {
@@ -134,9 +131,14 @@ func conflict() error { return stanza.ErrConflict.With("This name is taken.") }
 
 // failed says what the peer is told of an error of the store.
 func failed(err error) error {
+	if _, ok := errors.AsType[*account.Lookalike](err); ok {
+		return stanza.ErrConflict.With("This name looks like one that is taken.")
+	}
 	switch {
 	case errors.Is(err, account.ErrExists):
 		return conflict()
+	case errors.Is(err, account.ErrMixed):
+		return stanza.ErrNotAcceptable.With("This name mixes scripts, so that it could be taken for another one.")
 	case errors.Is(err, account.ErrUnknown):
 		return stanza.ErrRegistrationRequired
 	case errors.Is(err, sasl.ErrCredentials):
