@@ -23,6 +23,7 @@ import (
 	"kith/xmpp/sasl"
 	"kith/xmpp/stanza"
 	"kith/xmpp/stream"
+	xregister "kith/xmpp/xep/register"
 	"kith/xmpp/xmltree"
 )
 
@@ -103,7 +104,8 @@ func (s *server) serve(ctx context.Context, conn net.Conn, direct bool) (*negoti
 		}
 	}
 	return negotiate.Serve(ctx, tcp, negotiate.ServerOptions{TLSRequired: true, Steps: func(jid.JID) []negotiate.Step {
-		return []negotiate.Step{negotiate.StartTLS{Config: s.tls}, negotiate.Register{Answer: s.register},
+		return []negotiate.Step{negotiate.StartTLS{Config: s.tls}, negotiate.Register{
+			Answer: s.register, Names: []xmltree.Name{xregister.Name}, Features: []xmltree.Appender{xregister.Feature{}}},
 			negotiate.SASL{Backend: s}, negotiate.Bind{Binder: s}, negotiate.SM{}}
 	}})
 }

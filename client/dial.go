@@ -14,6 +14,7 @@ import (
 	"kith/xmpp/sasl"
 	"kith/xmpp/stanza"
 	"kith/xmpp/stream"
+	"kith/xmpp/xep/invitation"
 	"kith/xmpp/xmltree"
 )
 
@@ -36,6 +37,8 @@ type Config struct {
 	Mechanisms []string
 	// Register makes the account before it logs in (XEP-0077).
 	Register bool
+	// Invitation is the token to register with, if there is one (XEP-0445).
+	Invitation string
 	// Management enables XEP-0198 where the server has it.
 	Management bool
 	// Limits are those of the server's elements; zero: xmltree.DefaultLimits.
@@ -135,7 +138,11 @@ func (c Config) steps() []negotiate.Step {
 		negotiate.Limits{},
 	}
 	if c.Register {
-		steps = append(steps, negotiate.Register{Query: registration{c.JID.Local(), c.Password}})
+		r := negotiate.Register{Query: registration{c.JID.Local(), c.Password}}
+		if c.Invitation != "" {
+			r.Preauth = invitation.Preauth{Token: c.Invitation}
+		}
+		steps = append(steps, r)
 	}
 	steps = append(steps,
 		negotiate.SASL{

@@ -43,6 +43,7 @@ const patience = 30 * time.Second
 //	signal TERM|INT|KILL              send a signal to what runs in the background
 //	insist                            have a command under way that takes long, send TERM until nothing runs in the background
 //	[!] login JID PASSWORD [register] log in at $CLIENT, making the account first if asked to
+//	[!] accept JID PASSWORD           the same, by the invitation whose link is the last standard output
 //	ended TEXT                        wait until the stream has ended with an error that holds TEXT
 //	get URL STATUS                    ask by HTTP; the body is the standard output
 //	certificate NAME                  write NAME.crt and NAME.key, for the domain NAME
@@ -62,7 +63,7 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %s", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "exits": exits, "signal": sendSignal, "insist": insist, "login": login, "ended": ended,
+			"ready": ready, "exits": exits, "signal": sendSignal, "insist": insist, "login": login, "accept": accept, "ended": ended,
 			"get": get, "certificate": certificate, "mode": mode,
 		},
 	})
@@ -158,12 +159,26 @@ func login(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 {
 		ts.Fatalf("usage: login JID PASSWORD [register]")
 	}
+	dial(ts, neg, args, client.Config{Register: len(args) > 2})
+}
+
+func accept(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: accept JID PASSWORD")
+	}
+	_, token, ok := strings.Cut(strings.TrimSpace(ts.ReadFile("stdout")), "?register;preauth=")
+	if !ok {
+		ts.Fatalf("the last standard output is no invitation")
+	}
+	dial(ts, neg, args, client.Config{Register: true, Invitation: token})
+}
+
+func dial(ts *testscript.TestScript, neg bool, args []string, config client.Config) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := client.Dial(ctx, client.Config{
-		JID: jid.MustParse(args[0]), Password: args[1], Address: ts.Getenv("CLIENT"),
-		TLS: &tls.Config{InsecureSkipVerify: true}, Register: len(args) > 2,
-	})
+	config.JID, config.Password, config.Address = jid.MustParse(args[0]), args[1], ts.Getenv("CLIENT")
+	config.TLS = &tls.Config{InsecureSkipVerify: true}
+	c, err := client.Dial(ctx, config)
 	if neg {
 		if err == nil {
 			c.Close()

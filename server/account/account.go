@@ -277,6 +277,9 @@ func (s *Store) Mark(ctx context.Context, j jid.JID) (finish func(context.Contex
 		if _, err = tx.Exec(`UPDATE account SET jid = NULL, skeleton = NULL, disabled = $2 WHERE id = $1`, id, true); err != nil {
 			return err
 		}
+		if _, err = tx.Exec(`DELETE FROM invitation WHERE owner = $1`, id); err != nil {
+			return err
+		}
 		_, err = tx.Exec(`DELETE FROM credential WHERE account = $1`, id)
 		return err
 	})

@@ -104,7 +104,7 @@ func (c *client) steps(host jid.JID) []negotiate.Step {
 	steps := []negotiate.Step{
 		negotiate.StartTLS{Config: s.tls, Timeout: s.config.Limits.Handshake, Admit: s.admitHandshake},
 		negotiate.SASL{Backend: guard{s.accounts.Backend(host), c, host}, Refused: c.refused},
-		negotiate.Register{Answer: c.early(h)},
+		c.early(h),
 		negotiate.Limits{
 			Before: negotiate.MaxLimits{Bytes: int(s.config.Limits.StanzaBeforeLogin)},
 			After:  negotiate.MaxLimits{Bytes: int(s.config.Limits.Stanza), Idle: s.config.Limits.PingAfter},
@@ -141,18 +141,27 @@ func (c *client) Bind(ctx context.Context, user jid.JID, resource string) (jid.J
 }
 
 // early answers what a client may ask before it has logged in.
-func (c *client) early(h *module.Host) func(context.Context, *negotiate.State, *stanza.Stanza) (xmltree.Appender, error) {
+func (c *client) early(h *module.Host) negotiate.Register {
+	var r negotiate.Register
 	if len(h.Earlies()) == 0 {
-		return nil
+		return r
 	}
-	return func(ctx context.Context, _ *negotiate.State, iq *stanza.Stanza) (xmltree.Appender, error) {
+	for _, e := range h.Earlies() {
+		if e.Feature != nil {
+			r.Features = append(r.Features, e.Feature)
+		}
+		r.Names = append(r.Names, e.Name)
+	}
+	who := &module.Stranger{Source: c.source}
+	r.Answer = func(ctx context.Context, _ *negotiate.State, iq *stanza.Stanza) (xmltree.Appender, error) {
 		for _, e := range h.Earlies() {
 			if iq.Payload().Is(e.Name) {
-				return e.Answer(ctx, c.source, iq.Type, iq.Payload())
+				return e.Answer(ctx, who, iq.Type, iq.Payload())
 			}
 		}
 		return nil, stanza.ErrNotAllowed
 	}
+	return r
 }
 
 // refused counts a failed attempt to log in.

@@ -92,7 +92,7 @@ type Host struct {
 	Certificate string `toml:"certificate" example:"\"/etc/kith/example.org.pem\""`
 	// File with the private key of this host's certificate, PEM.
 	Key string `toml:"key" example:"\"/etc/kith/example.org.key\""`
-	// Who may make an account on this host: "open" or "closed". Not set: as in [registration].
+	// Who may make an account on this host: "invite", "open" or "closed". Not set: as in [registration].
 	Registration Mode `toml:"registration" example:"\"closed\""`
 	// Addresses that people can turn to (XEP-0157), lists of URIs: admin, abuse, feedback, sales, security, status, support.
 	Contact Contact `toml:"contact" example:"{ admin = [\"xmpp:admin@example.org\"], abuse = [\"mailto:abuse@example.org\"] }"`
@@ -131,13 +131,13 @@ type Mode string
 const (
 	Open   Mode = "open"   // anybody
 	Closed Mode = "closed" // nobody; accounts are made with kith account create
-	Invite Mode = "invite" // who has an invitation
+	Invite Mode = "invite" // who has an invitation, made with kith invite
 )
 
 // Registration is the table [registration].
 type Registration struct {
-	// "closed": accounts are made with kith account create. "open": anybody may make one (XEP-0077).
-	// "invite", by invitation, is not in this version.
+	// "invite": whoever has an invitation, made with kith invite (XEP-0445). "open": anybody (XEP-0077). "closed": nobody;
+	// accounts are made with kith account create.
 	Mode Mode `toml:"mode"`
 	// How many accounts may be made from one address (an IPv4 address, an IPv6 /64) in the time per; 0 is no limit.
 	PerIP int `toml:"per_ip"`
@@ -171,7 +171,7 @@ func Default() *Config {
 			Admin:     []netip.AddrPort{loopback(5280)},
 		},
 		Storage:      Storage{URL: "sqlite:kith.db"},
-		Registration: Registration{Mode: Closed, PerIP: 3, Per: time.Hour},
+		Registration: Registration{Mode: Invite, PerIP: 3, Per: time.Hour},
 		Limits:       defaultLimits(),
 		Log:          Log{Level: slog.LevelInfo, Format: "text"},
 	}

@@ -200,7 +200,7 @@ func scalar(v any, into reflect.Value) (done bool, err error) {
 		if !ok {
 			return false, nil
 		}
-		*to, err = parseDuration(text)
+		*to, err = ParseDuration(text)
 		return true, err
 	case *Size:
 		if n, ok := v.(int64); ok {

@@ -63,8 +63,8 @@ func (s Size) String() string {
 	return strconv.FormatInt(int64(s), 10) + "B"
 }
 
-// parseDuration is time.ParseDuration with days, in which people count how long things are kept.
-func parseDuration(s string) (time.Duration, error) {
+// ParseDuration is time.ParseDuration with days, in which people count how long things are kept.
+func ParseDuration(s string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		n, err := strconv.ParseInt(days, 10, 64)
 		if err != nil || n < 0 || n > math.MaxInt64/int64(24*time.Hour) {

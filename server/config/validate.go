@@ -194,11 +194,9 @@ func (d *decoder) storage(c *Config) {
 
 func (d *decoder) mode(at path, m Mode) {
 	switch m {
-	case Open, Closed:
-	case Invite:
-		d.fail(d.doc.valueAt(at), at, show(string(m))+" is "+ErrNotInThisVersion.Error(), ErrNotInThisVersion)
+	case Open, Closed, Invite:
 	default:
-		d.invalid(at, `wanted "open" or "closed", got `+show(string(m)))
+		d.invalid(at, `wanted "invite", "open" or "closed", got `+show(string(m)))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"kith/server/account"
 	"kith/xmpp/jid"
 	"kith/xmpp/xmltree"
 )
@@ -75,11 +76,16 @@ func (h *Host) Answerer(typ string, name xmltree.Name, to Target) (IQFunc, Query
 // Early is what a client may ask before it has logged in: a module answers on
 // the stream itself.
 type Early struct {
-	Feature xmltree.Appender // what is announced in the stream's features
+	Feature xmltree.Appender // what is announced in the stream's features; nil: nothing
 	Name    xmltree.Name     // of the payload it answers
-	// Answer runs on the stream's goroutine and may wait for the store. remote is
-	// the client's address.
-	Answer func(ctx context.Context, remote string, typ string, payload xmltree.Element) (xmltree.Appender, error)
+	// Answer runs on the stream's goroutine and may wait for the store.
+	Answer func(ctx context.Context, who *Stranger, typ string, payload xmltree.Element) (xmltree.Appender, error)
+}
+
+// Stranger is who has not logged in on a stream.
+type Stranger struct {
+	Source string         // by which the client's address is counted
+	Ticket account.Ticket // of the invitation that was shown on this stream
 }
 
 // BeforeLogin declares what a client may ask before it has logged in.

@@ -75,6 +75,7 @@ func (s *Server) controlRoutes() http.Handler {
 	mux.HandleFunc("POST /account/delete", s.change("delete account", func(ctx context.Context, c Change) error {
 		return s.Accounts.Delete(ctx, c.JID)
 	}))
+	s.invitationRoutes(mux)
 	return mux
 }
 
@@ -82,13 +83,8 @@ func (s *Server) controlRoutes() http.Handler {
 // account.
 func (s *Server) change(what string, do func(context.Context, Change) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		c, err := readChange(http.MaxBytesReader(w, r.Body, maxChange))
-		if err != nil {
-			status := http.StatusBadRequest
-			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-				status = http.StatusRequestEntityTooLarge
-			}
-			refuse(w, status, fmt.Sprintf("%s: %v", strings.TrimSuffix(what, " of"), err))
+		c, ok := command[Change](w, r, strings.TrimSuffix(what, " of"))
+		if !ok {
 			return
 		}
 		// What was begun is finished, also when nobody waits for the answer any more.
@@ -101,22 +97,43 @@ func (s *Server) change(what string, do func(context.Context, Change) error) htt
 	}
 }
 
-func readChange(body io.Reader) (c Change, err error) {
+// command reads what is asked for; if it cannot be, it says why and returns false.
+func command[T interface{ check() error }](w http.ResponseWriter, r *http.Request, what string) (c T, ok bool) {
+	err := read(http.MaxBytesReader(w, r.Body, maxChange), &c)
+	if err == nil {
+		err = c.check()
+	}
+	if err == nil {
+		return c, true
+	}
+	status := http.StatusBadRequest
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		status = http.StatusRequestEntityTooLarge
+	}
+	refuse(w, status, fmt.Sprintf("%s: %v", what, err))
+	return c, false
+}
+
+func read(body io.Reader, into any) error {
 	d := json.NewDecoder(body)
 	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
-		return c, fmt.Errorf("read the command: %w", err)
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("read the command: %w", err)
 	}
 	switch _, err := d.Token(); {
 	case err == nil:
-		return c, errors.New("read the command: something follows it")
+		return errors.New("read the command: something follows it")
 	case !errors.Is(err, io.EOF):
-		return c, fmt.Errorf("read the command: %w", err)
+		return fmt.Errorf("read the command: %w", err)
 	}
+	return nil
+}
+
+func (c Change) check() error {
 	if c.JID.Local() == "" || !c.JID.IsBare() {
-		return c, fmt.Errorf("%q is no account; an account's address is name@domain", c.JID)
+		return fmt.Errorf("%q is no account; an account's address is name@domain", c.JID)
 	}
-	return c, nil
+	return nil
 }
 
 // explain tells an operator why a command failed and what to do about it.

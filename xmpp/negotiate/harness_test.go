@@ -59,6 +59,8 @@ type accounts struct {
 	passwords map[string]string
 }
 
+var nameQuery = xmltree.Name{Space: ns.Register, Local: "query"}
+
 var salt = sasl.NewSalt()
 
 func (a *accounts) password(user string) (string, bool) {
@@ -150,7 +152,7 @@ func (a *accounts) options(config *tls.Config, tlsRequired bool) ServerOptions {
 			return []Step{
 				StartTLS{Config: config},
 				Limits{Before: MaxLimits{Bytes: 10000}, After: MaxLimits{Bytes: 262144, Idle: 30 * time.Minute}},
-				Register{Answer: a.register},
+				Register{Answer: a.register, Names: []xmltree.Name{nameQuery}, Features: []xmltree.Appender{empty{Space: ns.IQReg, Local: "register"}}},
 				SASL{Backend: a},
 				Bind{Binder: a},
 				Session{},

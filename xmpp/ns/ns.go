@@ -52,6 +52,8 @@ const (
 	Hints      = "urn:xmpp:hints"                         // XEP-0334
 	CSI        = "urn:xmpp:csi:0"                         // XEP-0352
 	StanzaID   = "urn:xmpp:sid:0"                         // XEP-0359
+	PARS       = "urn:xmpp:pars:0"                        // XEP-0379, also in XEP-0445
+	IBRToken   = "urn:xmpp:ibr-token:0"                   // XEP-0445 §3, stream feature
 	Contact    = "http://jabber.org/network/serverinfo"   // XEP-0157
 	OOB        = "jabber:x:oob"                           // XEP-0066
 	Admin      = "http://jabber.org/protocol/admin"       // XEP-0133

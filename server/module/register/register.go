@@ -1,5 +1,6 @@
 // Package register implements XEP-0077: In-Band Registration: making an account
-// before one logs in, changing its password and giving it up.
+// before one logs in, changing its password and giving it up; and XEP-0445:
+// Pre-Authenticated In-Band Registration, by invitation.
 //
 // Nothing here touches an actor. What hashes a password or waits for the store
 // runs on the goroutine of a stream that has not logged in, or outside the lane;
@@ -21,12 +22,16 @@ import (
 	"kith/xmpp/ns"
 	"kith/xmpp/sasl"
 	"kith/xmpp/stanza"
+	"kith/xmpp/xep/invitation"
 	xregister "kith/xmpp/xep/register"
 	"kith/xmpp/xmltree"
 )
 
 // Module is the module.
-var Module = module.Define("register", attach, module.XEP(77, "2.4").Partly("without the numeric error codes of XEP-0086"))
+var Module = module.Define("register", attach,
+	module.XEP(77, "2.4").Partly("without the numeric error codes of XEP-0086"),
+	module.XEP(401, "0.6.0").Partly("links for accounts, made with kith invite; no commands, no landing page"),
+	module.XEP(445, "0.2.0").Partly("tokens that leave the choice of the name"))
 
 // Config is the table [modules.register].
 type Config struct {
@@ -51,75 +56,37 @@ const (
 // is loaded again.
 type register struct {
 	host    *module.Host
+	lanes   module.Lanes
 	config  Config
+	mode    config.Mode
 	tried   *limit.Rate // names asked for, by source
 	made    *limit.Rate // accounts made, by source
 	changed *limit.Rate // passwords changed, by account
 }
 
 func attach(h *module.Host, c Config) error {
+	lanes, ok := h.Router.(module.Lanes)
+	if !ok {
+		return errors.New("the host's router is no way into the lanes")
+	}
 	limits := h.Config.Registration
 	r := &register{
-		host: h, config: c,
+		host: h, lanes: lanes, config: c, mode: h.Config.RegistrationMode(h.Domain),
 		tried:   limit.NewRate(triesPerAccount*limits.PerIP, limits.Per),
 		made:    limit.NewRate(limits.PerIP, limits.Per),
 		changed: limit.NewRate(changes, changesPer),
 	}
-	open := h.Config.RegistrationMode(h.Domain) == config.Open
-	if open {
-		h.BeforeLogin(module.Early{Feature: xregister.Feature{}, Name: xregister.Name, Answer: r.early})
+	early := module.Early{Name: xregister.Name, Answer: r.early}
+	if r.mode != config.Closed {
+		early.Feature = xregister.Feature{}
+		h.BeforeLogin(module.Early{Feature: invitation.Feature{}, Name: invitation.Name, Answer: r.admit})
 	}
-	if open || c.PasswordChange || c.Removal {
+	h.BeforeLogin(early)
+	if r.mode != config.Closed || c.PasswordChange || c.Removal {
 		h.DiscoFeature(ns.Register)
 	}
 	h.IQ(stanza.Get, xregister.Name, module.ToServer|module.ToAccount, r.registered)
 	h.Query(stanza.Set, xregister.Name, module.ToServer|module.ToAccount, r.change)
-	return nil
-}
-
-// early answers who has not logged in.
-func (r *register) early(ctx context.Context, source, typ string, payload xmltree.Element) (xmltree.Appender, error) {
-	if typ == stanza.Get {
-		return &xregister.Query{
-			Instructions: "Choose a name and a password for your account at " + r.host.Domain.Domain() + ".",
-			Fields:       []xregister.Field{{Name: xregister.Username}, {Name: xregister.Password}},
-		}, nil
-	}
-	q, err := parse(payload, xregister.FormRegister)
-	switch {
-	case err != nil:
-		return nil, err
-	case q.Remove: // XEP-0077 §3.2: who is that?
-		return nil, stanza.ErrUnexpectedRequest
-	case cancelled(q):
-		return nil, nil
-	}
-	return nil, r.create(ctx, source, q.Value(xregister.Username), q.Value(xregister.Password))
-}
-
-// create makes an account, if the source may have one more.
-func (r *register) create(ctx context.Context, source, username, password string) error {
-	if username == "" || password == "" { // XEP-0077 §3.1
-		return stanza.ErrNotAcceptable.With("A name and a password are needed.")
-	}
-	j, err := newAddress(username, r.host.Domain)
-	if err != nil {
-		return err
-	}
-	now := time.Now()
-	if !r.tried.Allow(source, now) {
-		return tooMany()
-	}
-	if err := r.host.Accounts.Available(ctx, j); err != nil {
-		return failed(err)
-	}
-	if !r.made.Allow(source, now) {
-		return tooMany()
-	}
-	if err := r.host.Accounts.Create(ctx, j, password, false); err != nil {
-		return failed(err)
-	}
-	r.host.Log.Info("account registered", "account", j, "source", source)
 	return nil
 }
 
@@ -139,6 +106,8 @@ func failed(err error) error {
 		return conflict()
 	case errors.Is(err, account.ErrMixed):
 		return stanza.ErrNotAcceptable.With("This name mixes scripts, so that it could be taken for another one.")
+	case errors.Is(err, account.ErrNoInvitation):
+		return stanza.ErrItemNotFound.With("This invitation is not valid, or not any more.")
 	case errors.Is(err, account.ErrUnknown):
 		return stanza.ErrRegistrationRequired
 	case errors.Is(err, sasl.ErrCredentials):
