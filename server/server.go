@@ -78,6 +78,7 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	s.cluster = cluster.NewLocal(s.db, s.router, cluster.Options{Log: log})
 	s.router.Start(s.cluster)
 	s.accounts.OnChange(s.router.Changed)
+	s.accounts.OnPassword(s.router.Rekeyed)
 	s.accounts.OnDelete(s.part)
 	s.clients = c2s.New(c, s.accounts, s.router, s.cluster, conf, log)
 	if err := s.clients.Restore(ctx, s.db); err != nil {

@@ -239,7 +239,11 @@ func (c listCmd) Run() error {
 		if a.Disabled {
 			notes = append(notes, "disabled")
 		}
-		line := []string{a.JID.String(), a.Created.Local().Format("2006-01-02 15:04")}
+		last := "never logged in"
+		if !a.Last.IsZero() {
+			last = "last " + when(a.Last)
+		}
+		line := []string{a.JID.String(), "made " + when(a.Created), last}
 		if len(notes) > 0 {
 			line = append(line, strings.Join(notes, ", "))
 		}

@@ -17,6 +17,7 @@ import (
 
 	"kith/server/account/lookalike"
 	"kith/server/cluster"
+	"kith/server/session"
 	"kith/server/storage"
 	"kith/xmpp/jid"
 	"kith/xmpp/sasl"
@@ -46,8 +47,9 @@ type Store struct {
 	db      *storage.DB
 	secret  []byte        // of the keys of users who do not exist
 	slots   chan struct{} // for hashing passwords
-	mu      sync.RWMutex  // guards changed and parting
+	mu      sync.RWMutex  // guards changed, rekeyed and parting
 	changed func(jid.JID)
+	rekeyed func(jid.JID, session.ID)
 	parting Parting
 	purges  []Purge
 }
@@ -69,7 +71,7 @@ func Open(ctx context.Context, db *storage.DB, purges ...Purge) (*Store, error) 
 	if err := fillSkeletons(ctx, db); err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, slots: make(chan struct{}, checks), purges: purges, changed: func(jid.JID) {}}
+	s := &Store{db: db, slots: make(chan struct{}, checks), purges: purges, changed: func(jid.JID) {}, rekeyed: func(jid.JID, session.ID) {}}
 	fresh := make([]byte, 32)
 	rand.Read(fresh)
 	err = db.Write(ctx, func(tx *storage.Tx) error {
@@ -114,6 +116,14 @@ func (s *Store) part(ctx context.Context, j jid.JID) error {
 func (s *Store) OnChange(f func(jid.JID)) {
 	s.mu.Lock()
 	s.changed = f
+	s.mu.Unlock()
+}
+
+// OnPassword sets what is called after an account has got another password, with
+// the session that has asked for it; "" for none.
+func (s *Store) OnPassword(f func(j jid.JID, by session.ID)) {
+	s.mu.Lock()
+	s.rekeyed = f
 	s.mu.Unlock()
 }
 
@@ -209,7 +219,8 @@ func insertKeys(tx *storage.Tx, id int64, keys [len(hashes)]sasl.Keys) error {
 }
 
 // SetPassword changes the password of an account; ErrUnknown if there is none.
-func (s *Store) SetPassword(ctx context.Context, j jid.JID, password string) error {
+// Its sessions end, but for the one that asks for it, which may be "".
+func (s *Store) SetPassword(ctx context.Context, j jid.JID, password string, by session.ID) error {
 	keys, err := s.keys(ctx, password)
 	if err != nil {
 		return err
@@ -224,7 +235,10 @@ func (s *Store) SetPassword(ctx context.Context, j jid.JID, password string) err
 	if err != nil {
 		return fmt.Errorf("set password of %s: %w", j, err)
 	}
-	s.announce(j)
+	s.mu.RLock()
+	f := s.rekeyed
+	s.mu.RUnlock()
+	f(j, by)
 	return nil
 }
 
@@ -339,6 +353,7 @@ func (s *Store) Resume(ctx context.Context) error {
 type Info struct {
 	JID      jid.JID   `json:"jid"`
 	Created  time.Time `json:"created"`
+	Last     time.Time `json:"last,omitzero"` // log-in, to the hour; zero: never
 	Disabled bool      `json:"disabled"`
 	Admin    bool      `json:"admin"`
 }
@@ -347,16 +362,19 @@ type Info struct {
 func (s *Store) List(ctx context.Context) ([]Info, error) {
 	var out []Info
 	err := s.db.Read(ctx, func(r *storage.Reader) error {
-		for row, err := range r.Query(`SELECT jid, created, disabled, admin FROM account WHERE jid IS NOT NULL ORDER BY jid`) {
+		for row, err := range r.Query(`SELECT jid, created, last_login, disabled, admin FROM account WHERE jid IS NOT NULL ORDER BY jid`) {
 			if err != nil {
 				return err
 			}
 			var i Info
-			var ms int64
-			if err := row.Scan(&i.JID, &ms, &i.Disabled, &i.Admin); err != nil {
+			var created, last int64
+			if err := row.Scan(&i.JID, &created, &last, &i.Disabled, &i.Admin); err != nil {
 				return err
 			}
-			i.Created = time.UnixMilli(ms).UTC()
+			i.Created = time.UnixMilli(created).UTC()
+			if last != 0 {
+				i.Last = time.UnixMilli(last).UTC()
+			}
 			out = append(out, i)
 		}
 		return nil

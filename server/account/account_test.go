@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"kith/server/account"
+	"kith/server/session"
 	"kith/server/storage"
 	"kith/server/storage/storagetest"
 	"kith/xmpp/jid"
@@ -166,8 +167,12 @@ func TestSetPassword(t *testing.T) {
 	create(t, s, romeo, "r0m30")
 	id := load(t, s, romeo).ID
 	told := 0
-	s.OnChange(func(jid.JID) { told++ })
-	if err := s.SetPassword(t.Context(), romeo, "m0nt4gu3"); err != nil {
+	s.OnPassword(func(j jid.JID, by session.ID) {
+		if told++; j != romeo || by != "desk" {
+			t.Errorf("told of %s by %q", j, by)
+		}
+	})
+	if err := s.SetPassword(t.Context(), romeo, "m0nt4gu3", "desk"); err != nil {
 		t.Fatal(err)
 	}
 	if err := plain(t, s, romeo, "m0nt4gu3"); err != nil {
@@ -180,7 +185,7 @@ func TestSetPassword(t *testing.T) {
 			t.Errorf("%s: keys are not those of the new password (%v)", hash, err)
 		}
 	}
-	if err := s.SetPassword(t.Context(), juliet, "x"); !errors.Is(err, account.ErrUnknown) {
+	if err := s.SetPassword(t.Context(), juliet, "x", ""); !errors.Is(err, account.ErrUnknown) {
 		t.Errorf("password of nobody: %v, want ErrUnknown", err)
 	}
 	if got := load(t, s, romeo).ID; got != id || told != 1 {

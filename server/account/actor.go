@@ -114,6 +114,7 @@ type State struct {
 	ID       int64 // 0: there is no such account
 	Disabled bool
 	Admin    bool
+	last     int64 // log-in that is noted, Unix milliseconds; 0: none
 	vals     values
 }
 
@@ -126,8 +127,8 @@ func (s *Store) Load(ctx context.Context, j jid.JID, parts []Part) (*State, erro
 	st := new(State)
 	err := s.db.Read(ctx, func(r *storage.Reader) error {
 		*st = State{}
-		err := r.QueryRow(`SELECT id, disabled, admin FROM account WHERE jid = $1`, j.String()).
-			Scan(&st.ID, &st.Disabled, &st.Admin)
+		err := r.QueryRow(`SELECT id, disabled, admin, last_login FROM account WHERE jid = $1`, j.String()).
+			Scan(&st.ID, &st.Disabled, &st.Admin, &st.last)
 		if errors.Is(err, storage.ErrNotFound) {
 			return nil
 		}
@@ -177,6 +178,20 @@ func (a *Actor) Disabled() bool { return a.state.Disabled }
 
 // Admin reports whether the account may administer the server.
 func (a *Actor) Admin() bool { return a.state.Admin }
+
+// lastWithin is how exactly it is noted when somebody was last here: not each
+// log-in is worth a row.
+const lastWithin = time.Hour
+
+// LoggedIn notes a log-in.
+func (a *Actor) LoggedIn(t *cluster.Turn) {
+	now := t.Now().UnixMilli()
+	if !a.Exists() || now-a.state.last < lastWithin.Milliseconds() {
+		return
+	}
+	a.state.last = now
+	t.Write(`UPDATE account SET last_login = $2 WHERE id = $1`, a.ID(), now)
+}
 
 // Busy implements cluster.Actor: an account with a session stays in memory.
 func (a *Actor) Busy() bool { return len(a.resources) > 0 }

@@ -71,6 +71,7 @@ func (b *bind) Handle(t *cluster.Turn, ac cluster.Actor) {
 		f(tr, res)
 	}
 	b.say(t, nil)
+	t.After(cluster.EffectFunc(func(t *cluster.Turn) { t.Send(t.Key(), loggedIn{}) }))
 }
 
 // end ends a session in whose place the new one comes, if there is one.
@@ -94,6 +95,16 @@ func longestAway(a *account.Actor) *departure {
 	}
 	return d
 }
+
+// loggedIn notes a log-in. Nobody waits for it, and where nothing can be stored it
+// is not noted.
+type loggedIn struct{}
+
+// Handle implements cluster.Item.
+func (loggedIn) Handle(t *cluster.Turn, ac cluster.Actor) { ac.(*account.Actor).LoggedIn(t) }
+
+// Fail implements cluster.Item.
+func (loggedIn) Fail(*cluster.Turn, error) {}
 
 func (b *bind) say(t *cluster.Turn, err error) {
 	t.After(cluster.EffectFunc(func(*cluster.Turn) { b.answer <- err }))

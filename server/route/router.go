@@ -21,6 +21,7 @@ import (
 	"kith/server/storage"
 	"kith/xmpp/jid"
 	"kith/xmpp/stanza"
+	"kith/xmpp/stream"
 )
 
 // Router is the one table by domain, and the loader of the actors.
@@ -119,6 +120,26 @@ func (expel) Handle(_ *cluster.Turn, ac cluster.Actor) {
 }
 
 func (expel) Fail(*cluster.Turn, error) {}
+
+// Rekeyed ends the sessions of an account that has got another password, but for
+// the one that has changed it.
+//
+// The error is reset (RFC 6120 §4.9.3.16): what the streams were secured by is
+// revoked, and they have to be negotiated anew. With not-authorized clients take
+// themselves for locked out.
+func (r *Router) Rekeyed(j jid.JID, by session.ID) { r.cluster.SendLive(account.Key(j), rekeyed{by}) }
+
+type rekeyed struct{ by session.ID }
+
+func (k rekeyed) Handle(_ *cluster.Turn, ac cluster.Actor) {
+	for _, res := range ac.(*account.Actor).Resources() {
+		if res.ID != k.by {
+			res.Out.Close(stream.ErrReset.With("the password was changed"))
+		}
+	}
+}
+
+func (rekeyed) Fail(*cluster.Turn, error) {}
 
 // keyOf returns the actor that a stanza to j is for.
 func keyOf(j jid.JID) cluster.Key { return cluster.Key(j.Bare().String()) }

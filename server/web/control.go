@@ -64,7 +64,7 @@ func (s *Server) controlRoutes() http.Handler {
 		return s.Accounts.Create(ctx, c.JID, c.Password, c.Admin)
 	}))
 	mux.HandleFunc("POST /account/password", s.change("set password of", func(ctx context.Context, c Change) error {
-		return s.Accounts.SetPassword(ctx, c.JID, c.Password)
+		return s.Accounts.SetPassword(ctx, c.JID, c.Password, "")
 	}))
 	mux.HandleFunc("POST /account/disable", s.change("disable account", func(ctx context.Context, c Change) error {
 		return s.Accounts.SetDisabled(ctx, c.JID, true)

@@ -134,11 +134,16 @@ func (a *admin) own(v string) (jid.JID, error) {
 
 // say tells an administrator why something was not done.
 func say(j jid.JID, err error) string {
+	if l, ok := errors.AsType[*account.Lookalike](err); ok {
+		return j.String() + " looks like " + l.Other.String() + ", for which people would take it."
+	}
 	switch {
 	case errors.Is(err, account.ErrUnknown):
 		return "There is no account " + j.String() + "."
 	case errors.Is(err, account.ErrExists):
 		return "There is an account " + j.String() + " already."
+	case errors.Is(err, account.ErrMixed):
+		return j.String() + " mixes scripts, so that it could be taken for another."
 	}
 	return j.String() + ": " + err.Error()
 }
@@ -181,8 +186,9 @@ func (a *admin) change(ctx context.Context, f *form.Form) (*command.Command, err
 	return new(command.Command), nil
 }
 
+// setPassword ends all sessions of the account, be it the administrator's own.
 func (a *admin) setPassword(ctx context.Context, j jid.JID, password string) error {
-	return a.host.Accounts.SetPassword(ctx, j, password)
+	return a.host.Accounts.SetPassword(ctx, j, password, "")
 }
 
 func all(account.Info) bool        { return true }

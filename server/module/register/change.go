@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"kith/server/module"
+	"kith/server/session"
 	"kith/xmpp/jid"
 	"kith/xmpp/stanza"
 	"kith/xmpp/xep/form"
@@ -36,8 +37,12 @@ func (r *register) change(_ context.Context, t *module.Transit) (reader, error) 
 // cancelled reports whether a person has thought better of it (XEP-0004 §3.1).
 func cancelled(q *xregister.Query) bool { return q.Form != nil && q.Form.Type == form.Cancel }
 
-// password changes the password (XEP-0077 §3.3).
+// password changes the password (XEP-0077 §3.3). The account's other sessions end.
 func (r *register) password(t *module.Transit, q *xregister.Query) (reader, error) {
+	by := session.ID("")
+	if t.Sender != nil {
+		by = t.Sender.ID
+	}
 	username, password := q.Value(xregister.Username), strings.Clone(q.Value(xregister.Password))
 	own := t.From.Bare().Clone()
 	switch {
@@ -52,7 +57,7 @@ func (r *register) password(t *module.Transit, q *xregister.Query) (reader, erro
 		return nil, stanza.ErrResourceConstraint.With("The password was changed too often just now. Try again later.")
 	}
 	return func(ctx context.Context) (xmltree.Appender, error) {
-		if err := r.host.Accounts.SetPassword(ctx, own, password); err != nil {
+		if err := r.host.Accounts.SetPassword(ctx, own, password, by); err != nil {
 			return nil, failed(err)
 		}
 		return nil, nil
