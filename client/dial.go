@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"slices"
@@ -27,9 +28,12 @@ type Config struct {
 	Password string
 	Lang     string // of the user; may be ""
 
-	Address   string      // host:port; "": the domain itself, at the usual port
-	DirectTLS bool        // TLS from the first byte (XEP-0368), not by STARTTLS
-	TLS       *tls.Config // nil: the domain's certificate is verified as usual
+	Address   string // host:port; "": the domain itself, at the usual port
+	DirectTLS bool   // TLS from the first byte (XEP-0368), not by STARTTLS
+	// TLS is nil for what is usual: the domain's certificate is verified. A
+	// certificate in it is shown to servers who ask, and logged in with where that
+	// is offered (SASL EXTERNAL); the password may be empty then.
+	TLS *tls.Config
 	// Plaintext allows a server without STARTTLS. A password is never sent to
 	// one, only proved (SCRAM).
 	Plaintext bool
@@ -132,6 +136,22 @@ func NewOnConn(ctx context.Context, conn net.Conn, c Config) (*Client, error) {
 	return cl, nil
 }
 
+// certificate returns the one that the client shows, nil if it has none.
+func (c Config) certificate() *x509.Certificate {
+	if c.TLS == nil || len(c.TLS.Certificates) == 0 || len(c.TLS.Certificates[0].Certificate) == 0 {
+		return nil
+	}
+	first := c.TLS.Certificates[0]
+	if first.Leaf != nil {
+		return first.Leaf
+	}
+	leaf, err := x509.ParseCertificate(first.Certificate[0])
+	if err != nil {
+		return nil // what cannot be read is not logged in with
+	}
+	return leaf
+}
+
 func (c Config) steps() []negotiate.Step {
 	steps := []negotiate.Step{
 		negotiate.StartTLS{Config: c.tlsConfig(), Required: !c.Plaintext},
@@ -148,6 +168,7 @@ func (c Config) steps() []negotiate.Step {
 		negotiate.SASL{
 			Credentials: sasl.Credentials{Username: c.JID.Local(), Password: c.Password},
 			Only:        c.Mechanisms,
+			Certificate: c.certificate(),
 		},
 		negotiate.Bind{Resource: c.JID.Resource()},
 	)

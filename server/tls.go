@@ -52,8 +52,12 @@ func loadTLS(c *config.Config, now time.Time, log *slog.Logger) (*tls.Config, er
 		}
 		certs[asciiName(h)] = cert
 	}
+	authority, err := clientCA(c)
+	if err != nil {
+		return nil, err
+	}
 	first := certs[asciiName(c.Hosts[0])]
-	return &tls.Config{
+	return withClients(authority, &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"xmpp-client"}, // XEP-0368 §3
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -62,7 +66,7 @@ func loadTLS(c *config.Config, now time.Time, log *slog.Logger) (*tls.Config, er
 			}
 			return first, nil
 		},
-	}, nil
+	}), nil
 }
 
 // certificate loads the certificate of a host and makes sure that it is one.

@@ -11,7 +11,7 @@ import (
 )
 
 // Backend answers the SASL mechanisms for the accounts of one host.
-func (s *Store) Backend(host jid.JID) sasl.Backend { return backend{s, host.Domain()} }
+func (s *Store) Backend(host jid.JID) sasl.ExternalBackend { return backend{s, host.Domain()} }
 
 type backend struct {
 	s      *Store
@@ -41,6 +41,24 @@ func (b backend) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, e
 		return sasl.Keys{}, fmt.Errorf("read keys of %s: %w", j, err)
 	}
 	return k, nil
+}
+
+// External implements sasl.ExternalBackend. Who has proved who he is may be told
+// that his account is locked.
+func (b backend) External(ctx context.Context, username string) error {
+	j, err := jid.New(username, b.domain, "")
+	if err != nil {
+		return &sasl.Failure{Condition: sasl.NotAuthorized, Err: err}
+	}
+	switch st, err := b.s.Load(ctx, j, nil); {
+	case err != nil:
+		return err
+	case st.ID == 0:
+		return &sasl.Failure{Condition: sasl.NotAuthorized}
+	case st.Disabled:
+		return &sasl.Failure{Condition: sasl.AccountDisabled}
+	}
+	return nil
 }
 
 // Plain checks a password, when it is its turn.

@@ -103,7 +103,7 @@ func (c *client) steps(host jid.JID) []negotiate.Step {
 	}
 	steps := []negotiate.Step{
 		negotiate.StartTLS{Config: s.tls, Timeout: s.config.Limits.Handshake, Admit: s.admitHandshake},
-		negotiate.SASL{Backend: guard{s.accounts.Backend(host), c, host}, Refused: c.refused},
+		negotiate.SASL{Backend: guard{s.accounts.Backend(host), c, host}, Refused: c.refused, Certified: c.certified()},
 		c.early(h),
 		negotiate.Limits{
 			Before: negotiate.MaxLimits{Bytes: int(s.config.Limits.StanzaBeforeLogin)},
@@ -181,7 +181,7 @@ func (c *client) refused(_ context.Context, st *negotiate.State, f *sasl.Failure
 
 // guard makes those wait who fail to log in too often.
 type guard struct {
-	sasl.Backend
+	sasl.ExternalBackend
 	c    *client
 	host jid.JID
 }
@@ -191,7 +191,7 @@ func (g guard) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, err
 	if err := g.pause(ctx, username); err != nil {
 		return sasl.Keys{}, err
 	}
-	return g.Backend.SCRAM(ctx, username, hash)
+	return g.ExternalBackend.SCRAM(ctx, username, hash)
 }
 
 // Plain implements sasl.Backend.
@@ -199,7 +199,13 @@ func (g guard) Plain(ctx context.Context, username, password string) error {
 	if err := g.pause(ctx, username); err != nil {
 		return err
 	}
-	return g.Backend.Plain(ctx, username, password)
+	return g.ExternalBackend.Plain(ctx, username, password)
+}
+
+// External implements sasl.ExternalBackend. There is nothing to be guessed.
+func (g guard) External(ctx context.Context, username string) error {
+	g.c.tried = username + "@" + g.host.Domain()
+	return g.ExternalBackend.External(ctx, username)
 }
 
 // pause waits for as long as the account or the address has to. Both wait alike

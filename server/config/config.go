@@ -82,8 +82,9 @@ type TLS struct {
 	Certificate string `toml:"certificate" example:"\"/etc/kith/fullchain.pem\""`
 	// File with the certificate's private key, PEM.
 	Key string `toml:"key" example:"\"/etc/kith/privkey.pem\""`
-	// File with the authority whose certificates clients may log in with (SASL EXTERNAL), PEM.
-	ClientCA string `toml:"client_ca" later:"true"`
+	// File with the authority, one or several, whose certificates clients may log in with (SASL EXTERNAL), PEM. It has to be
+	// one that gives certificates to your people only, and names their addresses in them (id-on-xmppAddr).
+	ClientCA string `toml:"client_ca" example:"\"/etc/kith/people-ca.pem\""`
 }
 
 // Host is a table [host."example.org"].

@@ -114,6 +114,7 @@ func (d *decoder) complete(c *Config) {
 	}
 	relative(&c.TLS.Certificate)
 	relative(&c.TLS.Key)
+	relative(&c.TLS.ClientCA)
 	relative(&c.Storage.URLFile)
 	hosts := make(map[string]Host, len(c.Host))
 	for name, h := range c.Host {

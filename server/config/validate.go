@@ -19,6 +19,7 @@ func (d *decoder) validate(c *Config) {
 	d.hostTables(c)
 	d.listeners(c)
 	d.pair(path{"tls"}, c.TLS.Certificate, c.TLS.Key)
+	d.readable(path{"tls", "client_ca"}, c.TLS.ClientCA)
 	if !c.Local {
 		d.certificates(c)
 	}

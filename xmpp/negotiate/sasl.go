@@ -2,6 +2,7 @@ package negotiate
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -50,8 +51,16 @@ type SASL struct {
 	// does. It may take its time, to slow down a peer who guesses.
 	Refused func(ctx context.Context, st *State, failure *sasl.Failure)
 
+	// Certified, if it is not nil, returns the accounts for which the client has
+	// shown a certificate that is to be believed, for EXTERNAL (XEP-0178). The
+	// Backend must be a sasl.ExternalBackend then. (Server.)
+	Certified func() []jid.JID
+
 	// Credentials make it a client's step.
 	Credentials sasl.Credentials
+	// Certificate, if it is not nil, is the one that the client shows to servers
+	// who ask for it. (Client.)
+	Certificate *x509.Certificate
 }
 
 // Offer implements Step.
@@ -84,7 +93,12 @@ func (s SASL) Offer(st *State) xmltree.Appender {
 
 func (s SASL) serverOptions(st *State) sasl.ServerOptions {
 	bindings := st.channelBindings()
+	var identities []jid.JID
+	if s.Certified != nil && st.Conn.Secure() {
+		identities = s.Certified()
+	}
 	return sasl.ServerOptions{
+		Identities:    identities,
 		Domain:        st.Host.Domain(),
 		Bindings:      bindings,
 		PlusOffered:   slices.ContainsFunc(s.allowed(sasl.Mechanisms(sasl.ServerOptions{Bindings: bindings, PlusOffered: true})), isPlus),
@@ -234,11 +248,16 @@ func (s SASL) Take(_ context.Context, st *State, features xmltree.Element) (Outc
 	if s.Only != nil {
 		o.Offered = s.allowed(o.Offered)
 	}
-	mechanism, err := sasl.Choose(s.Credentials, o)
+	credentials := s.Credentials
+	credentials.Certified = s.Certificate != nil
+	mechanism, err := sasl.Choose(credentials, o)
 	if err != nil {
 		return 0, err
 	}
-	client, err := sasl.NewClient(mechanism, s.Credentials, o)
+	if mechanism == sasl.External && credentials.Authzid == "" && !s.certifiedFor(st.own) {
+		credentials.Authzid = st.own.String()
+	}
+	client, err := sasl.NewClient(mechanism, credentials, o)
 	if err != nil {
 		return 0, err
 	}
@@ -247,6 +266,13 @@ func (s SASL) Take(_ context.Context, st *State, features xmltree.Element) (Outc
 	}
 	st.User, st.Mechanism = st.own, mechanism
 	return Restart, st.Conn.Restart()
+}
+
+// certifiedFor reports whether the certificate is for one account and no other:
+// then there is nothing to choose (XEP-0178 §2, step 10).
+func (s SASL) certifiedFor(own jid.JID) bool {
+	ids, err := sasl.Addresses(s.Certificate)
+	return err == nil && len(ids) == 1 && ids[0] == own
 }
 
 // authenticate is the client's end of the exchange.

@@ -7,8 +7,10 @@ import (
 )
 
 // strongest lists the mechanisms in the order of preference: one that binds
-// to the channel is stronger than any that does not, whatever their hashes.
+// to the channel is stronger than any that does not, whatever their hashes. Who
+// has a certificate has it to log in with.
 var strongest = []string{
+	External,
 	ScramSHA512Plus, ScramSHA256Plus, ScramSHA1Plus,
 	ScramSHA512, ScramSHA256, ScramSHA1,
 	Plain,
@@ -17,6 +19,9 @@ var strongest = []string{
 // Choose returns the strongest mechanism of the offer that the credentials and
 // the connection allow. It fails with ErrNoMechanism or ErrDowngrade.
 func Choose(c Credentials, o ClientOptions) (string, error) {
+	if slices.Contains(o.Offered, External) && c.external(o) {
+		return External, nil
+	}
 	b, err := chooseBinding(o)
 	if err != nil {
 		return "", err
@@ -29,6 +34,9 @@ func Choose(c Credentials, o ClientOptions) (string, error) {
 	return "", fmt.Errorf("%w among %s", ErrNoMechanism, strings.Join(o.Offered, " "))
 }
 
+// external reports whether EXTERNAL can be used.
+func (c Credentials) external(o ClientOptions) bool { return c.Certified && o.OverTLS }
+
 // choice is what the client does about channel binding: the flag of the GS2
 // header (RFC 5802 §7), and for 'p' what it binds to.
 type choice struct {
@@ -39,7 +47,7 @@ type choice struct {
 // allows tells why a mechanism cannot be used, nil if it can.
 func (ch choice) allows(mech string, c Credentials, o ClientOptions) error {
 	switch {
-	case !slices.Contains(strongest, mech):
+	case !slices.Contains(strongest, mech) || mech == External: // which is nothing of a password's
 		return fmt.Errorf("%w: %q is not known", ErrNoMechanism, mech)
 	case mech == Plain && !o.OverTLS:
 		return fmt.Errorf("%w: PLAIN without TLS", ErrNoMechanism)

@@ -1,5 +1,5 @@
 // Package sasl implements the SASL mechanisms of XMPP for both ends: PLAIN
-// (RFC 4616) and SCRAM with SHA-1, SHA-256 and SHA-512, each also with channel
+// (RFC 4616), EXTERNAL with a client's certificate (RFC 4422 §A, XEP-0178), and SCRAM with SHA-1, SHA-256 and SHA-512, each also with channel
 // binding (RFC 5802, RFC 7677, RFC 9266, RFC 5929).
 //
 // It does no I/O: whoever holds the stream carries the messages to and fro,
@@ -15,6 +15,7 @@ package sasl
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"strings"
 
 	"kith/xmpp/jid"
@@ -22,6 +23,7 @@ import (
 
 // Names of the mechanisms.
 const (
+	External        = "EXTERNAL"
 	Plain           = "PLAIN"
 	ScramSHA1       = "SCRAM-SHA-1"
 	ScramSHA256     = "SCRAM-SHA-256"
@@ -55,6 +57,9 @@ type Credentials struct {
 	Username string // the localpart of the account
 	Password string
 	Authzid  string // the bare JID to act as; empty (the usual): the account itself
+	// Certified says that the client has a certificate that it shows on this
+	// connection. Then EXTERNAL comes first; it needs no password.
+	Certified bool
 }
 
 // ClientOptions say what the client knows of the connection and of the server.
@@ -69,6 +74,12 @@ type ClientOptions struct {
 // NewClient returns the client's end of a mechanism, which must be one that
 // Choose could have returned for the same offer.
 func NewClient(mech string, c Credentials, o ClientOptions) (Client, error) {
+	if mech == External {
+		if !c.external(o) {
+			return nil, fmt.Errorf("%w: EXTERNAL without a certificate, or without TLS", ErrNoMechanism)
+		}
+		return &externalClient{authzid: c.Authzid}, nil
+	}
 	b, err := chooseBinding(o)
 	if err != nil {
 		return nil, err
@@ -116,6 +127,9 @@ type ServerOptions struct {
 	Bindings    []Binding // what the server can bind to on this connection
 	PlusOffered bool      // -PLUS mechanisms were offered to this client
 	OverTLS     bool      // the stream is encrypted
+	// Identities are the accounts for which the client has shown a certificate
+	// that was verified, of whichever domain; see Addresses.
+	Identities []jid.JID
 	// MinIterations is the fewest iterations that keys may have, 10,000 if it
 	// is 0. Accounts that come from a server with weaker keys need it lowered,
 	// to no less than 4,096.
@@ -136,6 +150,12 @@ func NewServer(mech string, b Backend, o ServerOptions) (Server, error) {
 		return nil, &Failure{Condition: EncryptionRequired}
 	case mech == Plain:
 		return &plainServer{backend: b, opts: o}, nil
+	case mech == External:
+		eb, ok := b.(ExternalBackend)
+		if !ok || !o.external() {
+			return nil, &Failure{Condition: InvalidMechanism}
+		}
+		return &externalServer{backend: eb, opts: o}, nil
 	}
 	return newScramServer(mech, b, o)
 }
@@ -145,7 +165,7 @@ func Mechanisms(o ServerOptions) []string {
 	var out []string
 	for _, m := range strongest {
 		switch {
-		case m == Plain && !o.OverTLS:
+		case m == Plain && !o.OverTLS, m == External && !o.external():
 		case isPlus(m) && (!o.PlusOffered || len(usable(o.Bindings)) == 0):
 		default:
 			out = append(out, m)
@@ -153,6 +173,10 @@ func Mechanisms(o ServerOptions) []string {
 	}
 	return out
 }
+
+// external reports whether the client can be expected to log in by EXTERNAL
+// (RFC 6120 §6.3.4).
+func (o ServerOptions) external() bool { return o.OverTLS && here(o.Identities, o.Domain) }
 
 func isPlus(mech string) bool { return strings.HasSuffix(mech, "-PLUS") }
 

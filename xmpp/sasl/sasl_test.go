@@ -397,7 +397,7 @@ func TestClientCredentials(t *testing.T) {
 			o := offer(nil)
 			o.Offered = []string{mech}
 			if _, err := sasl.NewClient(mech, c, o); !errors.Is(err, sasl.ErrCredentials) {
-				t.Errorf("NewClient(%s, %q): %v, want ErrCredentials", mech, c, err)
+				t.Errorf("NewClient(%s, %+v): %v, want ErrCredentials", mech, c, err)
 			}
 		}
 	}
