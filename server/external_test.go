@@ -19,6 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"kith/client"
 	"kith/xmpp/jid"
 	"kith/xmpp/negotiate"
 	"kith/xmpp/sasl"
@@ -254,6 +255,26 @@ func TestExternal(t *testing.T) {
 		}
 		if got := (entrance{account: romeoAddress, shown: &cert}).login(t, s); got != sasl.AccountDisabled {
 			t.Errorf("disabled: %s, want %s", got, sasl.AccountDisabled)
+		}
+	})
+}
+
+// TestExternalExpires: a stream ends with the certificate by which its client has
+// logged in (RFC 6120 §13.7.2.3).
+func TestExternalExpires(t *testing.T) {
+	zoo(t, func(t *testing.T, s *xmpptest.Server, people *issuer) {
+		cert := people.sign(t, species{jids: []string{romeoAddress}})
+		conf := s.TLS("montague.example")
+		conf.Certificates = []tls.Certificate{cert}
+		c, err := client.NewOnConn(t.Context(), s.Dial(true), client.Config{JID: jid.MustParse(romeoAddress), DirectTLS: true, TLS: conf})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		begun := time.Now()
+		<-c.Done()
+		if d := time.Until(begun.Add(time.Hour)); d < -time.Minute || d > time.Minute || !errors.Is(c.Err(), stream.ErrReset) {
+			t.Errorf("after %v: %v; want reset after an hour", time.Since(begun), c.Err())
 		}
 	})
 }

@@ -58,6 +58,9 @@ func (c *client) login(direct bool) (err error) {
 	if l.ByteRate > 0 {
 		c.bytes = rate.NewLimiter(rate.Limit(l.ByteRate), int(l.ByteBurst))
 	}
+	if st.Mechanism == sasl.External {
+		c.expire()
+	}
 	c.session.Start()
 	return nil
 }

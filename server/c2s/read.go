@@ -46,6 +46,9 @@ type client struct {
 
 	inbound atomic.Pointer[session.Inbound] // of the session, for those who end the stream
 
+	until  time.Time   // the client's certificate holds, if it has logged in by one
+	expiry *time.Timer // then; else nil
+
 	tried string // the account that the client last tried to log in to
 }
 

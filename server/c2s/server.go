@@ -149,6 +149,9 @@ func (s *Server) ended(c *client, err error) {
 	s.mu.Lock()
 	delete(s.streams, c)
 	s.mu.Unlock()
+	if c.expiry != nil {
+		c.expiry.Stop()
+	}
 	s.report(c, err)
 	s.wg.Done()
 }
