@@ -18,40 +18,62 @@ import (
 // neither here nor has a column owner or account fails the test.
 var ownerless = []string{"account", "migration", "secret"}
 
-// column is one of a table.
-type column struct {
-	name, kind string
+// table is one of the schema's.
+type table struct {
+	whose   string // the column that says whose a row is; "" if there is none
+	columns []string
+	kinds   []string
+	insert  string // a row of all columns
+	count   string // the rows of $1
 }
 
-// value is something that a column takes.
-func (c column) value(id int64) any {
-	switch {
-	case c.name == "owner", c.name == "account", c.name == "id":
-		return id
-	case strings.Contains(c.kind, "BLOB"):
-		return strconv.AppendInt(nil, id, 10)
-	case strings.Contains(c.kind, "TEXT"):
-		return strconv.FormatInt(id, 10)
+// values are something that the columns take.
+func (t *table) values(id int64) []any {
+	out := make([]any, len(t.columns))
+	for i, name := range t.columns {
+		switch {
+		case name == t.whose, name == "id" && !strings.Contains(t.kinds[i], "TEXT"):
+			out[i] = id
+		case strings.Contains(t.kinds[i], "BLOB"):
+			out[i] = strconv.AppendInt(nil, id, 10)
+		case strings.Contains(t.kinds[i], "TEXT"):
+			out[i] = strconv.FormatInt(id, 10)
+		default:
+			out[i] = int64(1)
+		}
 	}
-	return int64(1)
+	return out
 }
 
-// tables returns the columns of all tables that there are in SQLite.
-func tables(t *testing.T, db *storage.DB) map[string][]column {
+// tables returns what there is in SQLite. The names of tables are no arguments of
+// a statement, so that the database makes the statements of its own schema.
+func tables(t *testing.T, db *storage.DB) map[string]*table {
 	t.Helper()
-	out := map[string][]column{}
+	out := map[string]*table{}
 	err := db.Read(t.Context(), func(r *storage.Reader) error {
-		for row, err := range r.Query(`SELECT m.name, c.name, upper(c.type) FROM sqlite_master m, pragma_table_info(m.name) c
+		for row, err := range r.Query(`SELECT m.name, c.name, upper(c.type), c.name IN ('owner', 'account') OR m.name = 'account' AND c.name = 'id',
+			printf('SELECT count(*) FROM "%w" WHERE "%w" = $1', m.name, c.name),
+			(SELECT printf('INSERT INTO "%w" (%s) VALUES (%s) ON CONFLICT DO NOTHING',
+				m.name, group_concat('"' || n.name || '"'), group_concat('$' || (n.cid + 1))) FROM pragma_table_info(m.name) n)
+			FROM sqlite_master m, pragma_table_info(m.name) c
 			WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' ORDER BY m.name, c.cid`) {
 			if err != nil {
 				return err
 			}
-			var table string
-			var c column
-			if err := row.Scan(&table, &c.name, &c.kind); err != nil {
+			var name, column, kind, count, insert string
+			var whose bool
+			if err := row.Scan(&name, &column, &kind, &whose, &count, &insert); err != nil {
 				return err
 			}
-			out[table] = append(out[table], c)
+			to := out[name]
+			if to == nil {
+				to = &table{insert: insert}
+				out[name] = to
+			}
+			to.columns, to.kinds = append(to.columns, column), append(to.kinds, kind)
+			if whose {
+				to.whose, to.count = column, count
+			}
 		}
 		return nil
 	})
@@ -61,31 +83,9 @@ func tables(t *testing.T, db *storage.DB) map[string][]column {
 	return out
 }
 
-// owner returns the column that says whose a row is; "" if there is none.
-func owner(columns []column) string {
-	for _, c := range columns {
-		if c.name == "owner" || c.name == "account" {
-			return c.name
-		}
-	}
-	return ""
-}
-
-// insertion is a statement that puts a row into a table.
-func insertion(table string, columns []column, id int64) (sql string, args []any) {
-	var names, places []string
-	for i, c := range columns {
-		names, places = append(names, c.name), append(places, "$"+strconv.Itoa(i+1))
-		args = append(args, c.value(id))
-	}
-	return "INSERT INTO " + table + " (" + strings.Join(names, ", ") + ") VALUES (" + strings.Join(places, ", ") + ") ON CONFLICT DO NOTHING", args
-}
-
-func rows(t *testing.T, db *storage.DB, table, owner string, id int64) (n int) {
+func (tb *table) rows(t *testing.T, db *storage.DB, id int64) (n int) {
 	t.Helper()
-	if err := db.Read(t.Context(), func(r *storage.Reader) error {
-		return r.QueryRow("SELECT count(*) FROM "+table+" WHERE "+owner+" = $1", id).Scan(&n)
-	}); err != nil {
+	if err := db.Read(t.Context(), func(r *storage.Reader) error { return r.QueryRow(tb.count, id).Scan(&n) }); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -107,48 +107,38 @@ func TestDeletionLeavesNothing(t *testing.T) {
 			accounts[name] = st.ID
 		}
 		all := tables(t, db)
-		before := map[string]int{}
-		for table, columns := range all {
-			whose := owner(columns)
-			if slices.Contains(ownerless, table) {
+		for name, tb := range all {
+			if slices.Contains(ownerless, name) {
 				continue
 			}
-			if whose == "" {
-				t.Errorf("table %s: nobody owns its rows; name it in ownerless if that is right", table)
+			if tb.whose == "" {
+				t.Errorf("table %s: nobody owns its rows; name it in ownerless if that is right", name)
 				continue
 			}
-			for name, id := range accounts {
-				sql, args := insertion(table, columns, id)
+			for of, id := range accounts {
 				if err := db.Write(t.Context(), func(tx *storage.Tx) error {
-					_, err := tx.Exec(sql, args...)
+					_, err := tx.Exec(tb.insert, tb.values(id)...)
 					return err
 				}); err != nil {
-					t.Fatalf("%s: %v", sql, err)
+					t.Fatalf("%s: %v", tb.insert, err)
 				}
-				if before[table] = rows(t, db, table, whose, id); before[table] == 0 {
-					t.Errorf("table %s holds nothing of %s: the test shows nothing", table, name)
+				if tb.rows(t, db, id) == 0 {
+					t.Errorf("table %s holds nothing of %s: the test shows nothing", name, of)
 				}
 			}
 		}
-		gone := accounts["romeo@montague.example"]
 		if err := s.Accounts().Delete(t.Context(), jid.MustParse("romeo@montague.example")); err != nil {
 			t.Fatal(err)
 		}
-		for table, columns := range all {
-			whose := owner(columns)
-			if table == "account" {
-				whose = "id"
-			}
-			if whose == "" {
+		for name, tb := range all {
+			if tb.whose == "" {
 				continue
 			}
-			if n := rows(t, db, table, whose, gone); n != 0 {
-				t.Errorf("table %s still holds %d rows of the deleted account", table, n)
+			if n := tb.rows(t, db, accounts["romeo@montague.example"]); n != 0 {
+				t.Errorf("table %s still holds %d rows of the deleted account", name, n)
 			}
-		}
-		for table, n := range before {
-			if got := rows(t, db, table, owner(all[table]), accounts["nurse@capulet.example"]); n != 0 && got == 0 {
-				t.Errorf("table %s lost what it held of another account", table)
+			if n := tb.rows(t, db, accounts["nurse@capulet.example"]); n == 0 {
+				t.Errorf("table %s lost what it held of another account", name)
 			}
 		}
 	})

@@ -11,6 +11,7 @@ import (
 
 	"kith/server/account"
 	"kith/server/storage"
+	"kith/server/storage/storagetest"
 	"kith/xmpp/jid"
 )
 
@@ -160,4 +161,38 @@ func TestRedeemAtTheSameTime(t *testing.T) {
 	if n, err := s.Count(t.Context()); made != 1 || n != 1 || err != nil {
 		t.Errorf("%d succeeded, %d accounts, %v; want one", made, n, err)
 	}
+}
+
+// The statements mean the same to both databases.
+func TestInvitationInEach(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, db *storage.DB) {
+		s, err := account.Open(t.Context(), db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		create(t, s, juliet, "x")
+		exec(t, db, `UPDATE account SET skeleton = NULL, skeleton_version = 0`)
+		if s, err = account.Open(t.Context(), db); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := errors.AsType[*account.Lookalike](s.Available(t.Context(), jid.MustParse("ju1iet@capulet.example"))); !ok {
+			t.Error("ju1iet does not look like juliet")
+		}
+		_, other := invite(t, s, account.Invitation{})
+		_, k := invite(t, s, account.Invitation{Contact: juliet, Admin: true})
+		if list, err := s.Invitations(t.Context()); err != nil || len(list) != 2 || !list[0].Contact.IsZero() || list[1].Contact != juliet {
+			t.Errorf("Invitations: %+v, %v", list, err)
+		}
+		if i, err := s.Redeem(t.Context(), romeo, "x", k); err != nil || i.Contact != juliet || !i.Admin {
+			t.Errorf("Redeem: %+v, %v", i, err)
+		}
+		_, err = s.Redeem(t.Context(), jid.MustParse("nurse@montague.example"), "x", k)
+		wantNoInvitation(t, "again", err)
+		if _, err := s.Redeem(t.Context(), jid.MustParse("nurse@montague.example"), "x", other); err != nil {
+			t.Errorf("Redeem: %v", err)
+		}
+		if list, err := s.List(t.Context()); err != nil || len(list) != 3 || !list[0].Last.IsZero() {
+			t.Errorf("List: %+v, %v", list, err)
+		}
+	})
 }
