@@ -56,7 +56,7 @@ func start(t *testing.T) *Server {
 	r.Start(cl)
 	return New(Parts{
 		Config: c, Version: "1.2.3", Log: log, Begun: time.Now(), DB: db, Accounts: accounts, Router: r, Cluster: cl,
-		Clients: c2s.New(c, accounts, r, cl, new(tls.Config), log),
+		Clients: c2s.New(c, accounts, r, cl, func(string) *tls.Config { return nil }, log),
 	})
 }
 
