@@ -102,6 +102,39 @@ func (w where) get(path string, answer any) error { return w.do(http.MethodGet, 
 
 func (w where) post(path string, body any) error { return w.do(http.MethodPost, path, body, nil) }
 
+type reloadCmd struct {
+	where
+	JSON bool `name:"json" help:"As JSON."`
+}
+
+// Run has the server take up its configuration, and shows what that changed.
+func (c reloadCmd) Run() error {
+	var r web.Report
+	if err := c.do(http.MethodPost, "/reload", struct{}{}, &r); err != nil {
+		return fmt.Errorf("%w\nreload: nothing has changed", err)
+	}
+	if c.JSON {
+		return printJSON(r)
+	}
+	for _, line := range r.Changed {
+		fmt.Println(line)
+	}
+	for _, line := range r.Restart {
+		fmt.Println(line, "(needs a restart)")
+	}
+	for _, line := range r.Warnings {
+		fmt.Println("warning:", line)
+	}
+	switch {
+	case len(r.Changed)+len(r.Restart) > 0:
+	case r.File == "":
+		fmt.Println("nothing has changed; the server was started without a configuration file")
+	default:
+		fmt.Println("nothing has changed in", r.File)
+	}
+	return nil
+}
+
 func printJSON(v any) error {
 	e := json.NewEncoder(os.Stdout)
 	e.SetIndent("", "  ")

@@ -28,6 +28,7 @@ type where struct {
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the server."`
 	Status  statusCmd  `cmd:"" help:"Health and figures of the running server."`
+	Reload  reloadCmd  `cmd:"" help:"Have the running server take up its configuration and certificates."`
 	Account accountCmd `cmd:"" help:"Make, list, delete and change accounts."`
 	Xeps    xepsCmd    `cmd:"" help:"Print what the server implements, as docs/xeps.md has it."`
 	Version versionCmd `cmd:"" help:"Print the version."`
@@ -36,7 +37,6 @@ type cli struct {
 
 	Init    laterCmd `cmd:"" hidden:"" help:"Not in this version."`
 	Check   laterCmd `cmd:"" hidden:"" help:"Not in this version."`
-	Reload  laterCmd `cmd:"" hidden:"" help:"Not in this version."`
 	Invite  laterCmd `cmd:"" hidden:"" help:"Not in this version."`
 	Room    laterCmd `cmd:"" hidden:"" help:"Not in this version."`
 	Session laterCmd `cmd:"" hidden:"" help:"Not in this version."`

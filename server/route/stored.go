@@ -144,7 +144,7 @@ func (s *restoring) Handle(t *cluster.Turn, ac cluster.Actor) {
 		}
 	}
 	a.Add(res)
-	s.router.sessions.Add(1)
+	s.router.online.add(res.JID, 1)
 	for _, list := range [][]session.Entry{s.st.Session.Unacked, s.st.Session.Queue} {
 		for _, e := range list {
 			if e.Owed {

@@ -45,6 +45,14 @@ type Change struct {
 	Admin    bool    `json:"admin,omitempty"`
 }
 
+// Report is what kith reload shows: what a reload has done.
+type Report struct {
+	File     string   `json:"file"`     // that was read; "" if there is none
+	Changed  []string `json:"changed"`  // what holds from now on
+	Restart  []string `json:"restart"`  // what holds after a restart only
+	Warnings []string `json:"warnings"` // what is not as it should be
+}
+
 // Problem is a refusal: what failed, why, what to do.
 type Problem struct {
 	Error string `json:"error"`
@@ -56,6 +64,7 @@ var errNoHost = errors.New("not a host of this server")
 func (s *Server) controlRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", s.status)
+	mux.HandleFunc("POST /reload", s.reload)
 	mux.HandleFunc("GET /accounts", s.listAccounts)
 	mux.HandleFunc("POST /account/create", s.change("create account", func(ctx context.Context, c Change) error {
 		if s.Router.Host(c.JID.Domain()) == nil {
@@ -139,10 +148,21 @@ func (s *Server) explain(j jid.JID, err error) (status int, why string) {
 }
 
 func (s *Server) hosts() (names []string) {
-	for _, h := range s.Config.Hosts {
-		names = append(names, h.Domain())
+	for _, h := range s.Router.Hosts() {
+		names = append(names, h.Domain.Domain())
 	}
 	return names
+}
+
+// reload takes up the configuration. Its errors are many lines, each with its
+// place.
+func (s *Server) reload(w http.ResponseWriter, _ *http.Request) {
+	report, err := s.Reload()
+	if err != nil {
+		refuse(w, http.StatusUnprocessableEntity, err.Error())
+		return
+	}
+	reply(w, report)
 }
 
 func (s *Server) listAccounts(w http.ResponseWriter, r *http.Request) {
