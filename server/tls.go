@@ -124,8 +124,11 @@ func certificate(h jid.JID, certFile, keyFile string) (*tls.Certificate, error) 
 	return &cert, nil
 }
 
-// soon is how long before the end of a certificate its operator is reminded.
-const soon = 14 * 24 * time.Hour
+// soon is how long before the end of a certificate its operator is reminded; of one
+// that is meant for a few days, in the last third.
+func soon(cert *x509.Certificate) time.Duration {
+	return min(14*24*time.Hour, cert.NotAfter.Sub(cert.NotBefore)/3)
+}
 
 // judge says what clients will not like about a certificate.
 func judge(cert *x509.Certificate, h jid.JID, file string, now time.Time) (warnings []string) {
@@ -138,7 +141,7 @@ func judge(cert *x509.Certificate, h jid.JID, file string, now time.Time) (warni
 	switch end := cert.NotAfter.UTC().Format(time.DateOnly); {
 	case now.After(cert.NotAfter):
 		warn("expired on %s, and clients will refuse it; renew it, then kith reload", end)
-	case now.Add(soon).After(cert.NotAfter):
+	case now.Add(soon(cert)).After(cert.NotAfter):
 		warn("expires on %s; renew it, then kith reload", end)
 	case now.Before(cert.NotBefore):
 		warn("is valid from %s only, and clients will refuse it until then; is the clock right?", cert.NotBefore.UTC().Format(time.DateOnly))

@@ -31,7 +31,7 @@ func local(t *testing.T, hosts ...string) *config.Config {
 }
 
 // life is how long the certificates of tests are valid.
-const life = 30 * 24 * time.Hour
+const life = 90 * 24 * time.Hour
 
 // certify makes a certificate for a name and has a host use it.
 func certify(t *testing.T, c *config.Config, host, name string) {
@@ -234,6 +234,7 @@ func TestCertificateWarnings(t *testing.T) {
 			[]string{"mantua.example.pem is for mantua.example, and clients will refuse it; get one for verona.example, or name the right file in [tls] or in [host.\"verona.example\"]"}},
 		{"for nobody", "", now, []string{"is for no domain at all, and clients"}},
 		{"soon", "verona.example", now.Add(life - 13*24*time.Hour), []string{" expires on "}},
+		{"not so soon", "verona.example", now.Add(life - 15*24*time.Hour), nil},
 		{"expired", "verona.example", now.Add(life + time.Hour), []string{" expired on "}},
 		{"not yet", "verona.example", now.Add(-time.Hour), []string{" is valid from "}},
 		{"both", "mantua.example", now.Add(life + time.Hour), []string{" is for ", " expired on "}},
