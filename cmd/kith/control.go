@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"text/tabwriter"
 	"time"
 
 	"kith/server/config"
@@ -158,16 +159,27 @@ func (c statusCmd) Run() error {
 	line := func(what string, format string, args ...any) {
 		fmt.Printf("%-10s "+format+"\n", append([]any{what}, args...)...)
 	}
+	var hosts []string
+	for _, h := range s.Hosts {
+		hosts = append(hosts, h.Host)
+	}
 	line("version", "%s, up %s", s.Version, time.Since(s.Begun).Round(time.Second))
-	line("hosts", "%s", strings.Join(s.Hosts, ", "))
+	line("hosts", "%s", strings.Join(hosts, ", "))
 	line("accounts", "%d", s.Accounts)
 	line("sessions", "%d (%d streams, %d of them before log-in)", s.Sessions, s.Streams, s.Waiting)
 	line("stanzas", "%d delivered, %d bounced", s.Delivered, s.Bounced)
 	line("database", "%s, %d commits, %.2f ms each", s.Database, s.Commits, s.CommitMean)
+	line("memory", "%d MiB in use, %d MiB from the system", s.Heap>>20, s.Memory>>20)
 	if s.Panics > 0 {
 		line("panics", "%d; please report them, the log has them", s.Panics)
 	}
-	return unwell(s)
+	fmt.Println()
+	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "host\taccounts\tsessions\tdelivered\tkept\tbounced\twaiting")
+	for _, h := range s.Hosts {
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\n", h.Host, h.Accounts, h.Sessions, h.Delivered, h.Kept, h.Bounced, h.Waiting)
+	}
+	return errors.Join(t.Flush(), unwell(s))
 }
 
 func unwell(s web.Status) error {

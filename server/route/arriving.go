@@ -127,6 +127,9 @@ func (a *Arriving) refuse(err error) {
 	}
 	a.sent = true
 	a.router.bad.Add(1)
+	if a.read.Kind == stanza.Message {
+		a.router.count(a.read.To.Domain()).bounced.Add(1)
+	}
 	a.router.Route(&a.Transit, a.read.ErrorReply(a.router.errorFor(err)))
 }
 
@@ -135,6 +138,7 @@ func (a *Arriving) Committed(t *cluster.Turn) {
 	defer a.finish()
 	if a.kept {
 		a.router.kept.Add(1)
+		a.router.count(a.To.Domain()).kept.Add(1)
 	}
 	if a.copies {
 		a.router.run(a.Host.Stages.Arriving.Copy, &a.Transit, func(error) {})
@@ -156,8 +160,11 @@ func (a *Arriving) Committed(t *cluster.Turn) {
 			a.router.delivered.Add(1)
 		}
 	}
-	if !taken {
+	switch {
+	case !taken:
 		a.missed(t, e)
+	case a.Kind == stanza.Message:
+		a.router.count(a.To.Domain()).delivered.Add(1)
 	}
 }
 

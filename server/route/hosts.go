@@ -1,7 +1,9 @@
 package route
 
 import (
+	"maps"
 	"sync"
+	"sync/atomic"
 
 	"kith/server/account"
 	"kith/server/cluster"
@@ -18,16 +20,29 @@ type hosts struct {
 	// gone are hosts that were taken away. What their sessions leave behind is still
 	// dealt with by their modules.
 	gone map[string]*module.Host
+	// counts are by domain, and go from one table to the next.
+	counts map[string]*counts
 }
+
+// counts are of messages since the start, each in one of them.
+type counts struct{ delivered, kept, bounced atomic.Int64 }
 
 // SetHosts puts these hosts in the place of those before. What is under way
 // finishes with the host it began with. Sessions of a host that is no longer
 // among them end with host-gone.
 func (r *Router) SetHosts(list []*module.Host) {
 	old := r.hosts.Load()
-	now := &hosts{list: list, by: make(map[string]*module.Host, len(list)), gone: make(map[string]*module.Host)}
+	now := &hosts{list: list, by: make(map[string]*module.Host, len(list)), gone: make(map[string]*module.Host),
+		counts: maps.Clone(old.counts)}
+	if now.counts == nil {
+		now.counts = make(map[string]*counts)
+	}
 	for _, h := range list {
-		now.by[h.Domain.Domain()] = h
+		domain := h.Domain.Domain()
+		now.by[domain] = h
+		if now.counts[domain] == nil {
+			now.counts[domain] = new(counts)
+		}
 	}
 	var removed []string
 	for domain, h := range old.gone {
@@ -63,6 +78,31 @@ func (r *Router) lastHost(domain string) *module.Host {
 		return h
 	}
 	return hs.gone[domain]
+}
+
+// count returns where messages of a domain are counted that is ours, or was.
+func (r *Router) count(domain string) *counts { return r.hosts.Load().counts[domain] }
+
+// HostStats are the figures of one host: sessions now, and messages since the
+// start, each counted once.
+type HostStats struct {
+	Host      string
+	Sessions  int
+	Delivered int64 // to a session at once
+	Kept      int64 // for nobody was there
+	Bounced   int64 // sent back to their sender
+}
+
+// HostStats returns the figures of all hosts, in the order of the configuration.
+func (r *Router) HostStats() []HostStats {
+	hs := r.hosts.Load()
+	all := make([]HostStats, len(hs.list))
+	for i, h := range hs.list {
+		domain := h.Domain.Domain()
+		c := hs.counts[domain]
+		all[i] = HostStats{domain, r.online.sessions(domain), c.delivered.Load(), c.kept.Load(), c.bounced.Load()}
+	}
+	return all
 }
 
 // homeless ends the sessions of an account whose host was taken away (RFC 6120

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"time"
 
 	"kith/server/account"
+	"kith/server/archive"
 	"kith/server/storage"
 	"kith/xmpp/jid"
 	"kith/xmpp/sasl"
@@ -21,21 +23,36 @@ const maxChange = 64 << 10
 
 // Status is what kith status shows.
 type Status struct {
-	Version    string    `json:"version"`
-	Begun      time.Time `json:"begun"`
-	Hosts      []string  `json:"hosts"`
-	Database   string    `json:"database"`
-	Healthy    bool      `json:"healthy"`
-	Problem    string    `json:"problem,omitempty"`
-	Accounts   int       `json:"accounts"`
-	Sessions   int64     `json:"sessions"`
-	Streams    int       `json:"streams"`
-	Waiting    int       `json:"waiting_for_login"`
-	Delivered  int64     `json:"stanzas_delivered"`
-	Bounced    int64     `json:"stanzas_bounced"`
-	Commits    int64     `json:"commits"`
-	CommitMean float64   `json:"commit_mean_ms"`
-	Panics     int64     `json:"panics"`
+	Version    string       `json:"version"`
+	Begun      time.Time    `json:"begun"`
+	Hosts      []HostStatus `json:"hosts"`
+	Database   string       `json:"database"`
+	Healthy    bool         `json:"healthy"`
+	Problem    string       `json:"problem,omitempty"`
+	Accounts   int          `json:"accounts"`
+	Sessions   int64        `json:"sessions"`
+	Resumable  int          `json:"resumable"` // of the sessions, with a stream or without
+	Streams    int          `json:"streams"`
+	Waiting    int          `json:"waiting_for_login"`
+	Delivered  int64        `json:"stanzas_delivered"`
+	Bounced    int64        `json:"stanzas_bounced"`
+	Commits    int64        `json:"commits"`
+	CommitMean float64      `json:"commit_mean_ms"`
+	Heap       uint64       `json:"heap_bytes"`   // in use
+	Memory     uint64       `json:"memory_bytes"` // that the system gave
+	Panics     int64        `json:"panics"`
+}
+
+// HostStatus is what kith status shows of a host: messages are counted since the
+// start, each once.
+type HostStatus struct {
+	Host      string `json:"host"`
+	Accounts  int    `json:"accounts"`
+	Sessions  int    `json:"sessions"`
+	Delivered int64  `json:"messages_delivered"` // at once
+	Kept      int64  `json:"messages_kept"`      // for nobody was there
+	Bounced   int64  `json:"messages_bounced"`
+	Waiting   int    `json:"messages_waiting"` // now, for a client to take them
 }
 
 // Change is what a command changes of an account.
@@ -110,7 +127,8 @@ func (s *Server) change(what string, do func(context.Context, Change) error) htt
 	}
 }
 
-func readChange(body io.Reader) (c Change, err error) {
+// readCommand reads a body that is one value.
+func readCommand[C any](body io.Reader) (c C, err error) {
 	d := json.NewDecoder(body)
 	d.DisallowUnknownFields()
 	if err := d.Decode(&c); err != nil {
@@ -121,6 +139,14 @@ func readChange(body io.Reader) (c Change, err error) {
 		return c, errors.New("read the command: something follows it")
 	case !errors.Is(err, io.EOF):
 		return c, fmt.Errorf("read the command: %w", err)
+	}
+	return c, nil
+}
+
+func readChange(body io.Reader) (Change, error) {
+	c, err := readCommand[Change](body)
+	if err != nil {
+		return c, err
 	}
 	if c.JID.Local() == "" || !c.JID.IsBare() {
 		return c, fmt.Errorf("%q is no account; an account's address is name@domain", c.JID)
@@ -182,20 +208,36 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
 	defer cancel()
 	rs, cs, db := s.Router.Stats(), s.Clients.Stats(), s.DB.Stats()
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
 	st := Status{
-		Version: s.Version, Begun: s.Begun, Hosts: s.hosts(), Database: s.DB.Dialect().String(), Healthy: true,
-		Sessions: rs.Sessions, Streams: cs.Streams, Waiting: cs.Waiting,
+		Version: s.Version, Begun: s.Begun, Database: s.DB.Dialect().String(), Healthy: true,
+		Sessions: rs.Sessions, Resumable: cs.Resumable, Streams: cs.Streams, Waiting: cs.Waiting,
 		Delivered: rs.Delivered, Bounced: rs.Bounced, Commits: db.Groups, Panics: s.Cluster.Stats().Panics,
+		Heap: mem.HeapAlloc, Memory: mem.Sys - mem.HeapReleased,
 	}
 	if db.Groups > 0 {
 		st.CommitMean = db.CommitSum.Seconds() * 1e3 / float64(db.Groups)
 	}
-	n, err := s.Accounts.Count(ctx)
+	accounts, err := s.Accounts.CountByHost(ctx)
+	var waiting map[string]int
+	if err == nil {
+		waiting, err = archive.CountByHost(ctx, s.DB)
+	}
 	if err == nil {
 		err = s.DB.Ping(ctx)
 	}
-	if st.Accounts = n; err != nil {
+	if err != nil {
 		st.Healthy, st.Problem = false, err.Error()
+	}
+	for _, n := range accounts {
+		st.Accounts += n
+	}
+	for _, h := range s.Router.HostStats() {
+		st.Hosts = append(st.Hosts, HostStatus{
+			Host: h.Host, Accounts: accounts[h.Host], Sessions: h.Sessions,
+			Delivered: h.Delivered, Kept: h.Kept, Bounced: h.Bounced, Waiting: waiting[h.Host],
+		})
 	}
 	reply(w, st)
 }

@@ -41,6 +41,7 @@ type Parts struct {
 type Server struct {
 	Parts
 	admin, control http.Server
+	census         census
 }
 
 // New returns a server for these parts.
