@@ -2,6 +2,7 @@ package c2s
 
 import (
 	"context"
+	"crypto/tls"
 	"runtime/debug"
 	"time"
 
@@ -132,13 +133,22 @@ func (c *client) Bind(ctx context.Context, user jid.JID, resource string) (jid.J
 	l := &c.config.Limits
 	in := session.NewInbound(l.Credit, int(l.CreditBytes), nil)
 	s := session.New(session.NewID(), full, c.conn, in, sessionLimits(l))
-	s.Remote = c.conn.RemoteAddr().String()
+	s.Remote, s.Secure = c.conn.RemoteAddr().String(), c.secure()
 	c.server.watch(s)
 	if err := c.server.router.Bind(ctx, s, l.Sessions); err != nil {
 		return jid.JID{}, err
 	}
 	c.take(s)
 	return full, nil
+}
+
+// secure returns the version of TLS, "" without.
+func (c *client) secure() string {
+	state := c.conn.TLS()
+	if state == nil {
+		return ""
+	}
+	return tls.VersionName(state.Version)
 }
 
 // early answers what a client may ask before it has logged in.

@@ -54,7 +54,7 @@ func (c *client) Resume(ctx context.Context, user jid.JID, previd string, h uint
 	}
 	c.take(s)
 	c.server.resumed.Add(1)
-	c.server.router.Resumed(s, c.conn.RemoteAddr().String())
+	c.server.router.Resumed(s, c.conn.RemoteAddr().String(), c.secure())
 	c.server.router.Acknowledged(s, settled)
 	return s.JID, nil, nil
 }

@@ -62,7 +62,7 @@ func (b *bind) Handle(t *cluster.Turn, ac cluster.Actor) {
 			}
 		}
 		b.end(t, host, a, b.room, stream.ErrResourceConstraint)
-		a.Add(&account.Resource{ID: s.ID, JID: s.JID, Out: s, Remote: s.Remote})
+		a.Add(&account.Resource{ID: s.ID, JID: s.JID, Out: s, Remote: s.Remote, Secure: s.Secure, Since: s.Begun})
 		b.router.online.add(s.JID, 1)
 	}
 	res := a.Resource(s.ID)

@@ -129,7 +129,8 @@ func (s *restoring) Handle(t *cluster.Turn, ac cluster.Actor) {
 	case a.Resource(s.session.ID) != nil:
 		return
 	}
-	res := &account.Resource{ID: s.session.ID, JID: s.session.JID, Out: s.session, Remote: s.st.Remote, Confirms: true, Inactive: true}
+	res := &account.Resource{ID: s.session.ID, JID: s.session.JID, Out: s.session, Remote: s.st.Remote, Since: s.session.Begun,
+		Confirms: true, Inactive: true}
 	if s.st.Presence != nil {
 		st, err := parseStored(s.st.Presence)
 		if err != nil {

@@ -82,6 +82,8 @@ func (s *Server) controlRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", s.status)
 	mux.HandleFunc("POST /reload", s.reload)
+	mux.HandleFunc("GET /sessions", s.listSessions)
+	mux.HandleFunc("POST /session/close", s.closeSessions)
 	mux.HandleFunc("GET /accounts", s.listAccounts)
 	mux.HandleFunc("POST /account/create", s.change("create account", func(ctx context.Context, c Change) error {
 		if s.Router.Host(c.JID.Domain()) == nil {
