@@ -3,6 +3,7 @@ package server
 import (
 	"kith/server/config"
 	"kith/server/module"
+	"kith/server/route"
 	"kith/server/storage"
 )
 
@@ -23,3 +24,6 @@ func (s *Server) Config() *config.Config { return s.config.Load() }
 
 // Sessions is how many there are.
 func (s *Server) Sessions() int64 { return s.router.Stats().Sessions }
+
+// Router is the router.
+func (s *Server) Router() *route.Router { return s.router }

@@ -163,7 +163,7 @@ func (a *Arriving) Committed(t *cluster.Turn) {
 	switch {
 	case !taken:
 		a.missed(t, e)
-	case a.Kind == stanza.Message:
+	case a.Kind == stanza.Message && a.Type != stanza.TypeError:
 		a.router.count(a.To.Domain()).delivered.Add(1)
 	}
 }

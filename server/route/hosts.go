@@ -84,7 +84,7 @@ func (r *Router) lastHost(domain string) *module.Host {
 func (r *Router) count(domain string) *counts { return r.hosts.Load().counts[domain] }
 
 // HostStats are the figures of one host: sessions now, and messages since the
-// start, each counted once.
+// start, each counted once, but for errors.
 type HostStats struct {
 	Host      string
 	Sessions  int
