@@ -24,6 +24,7 @@ func TestSessions(t *testing.T) {
 		romeo.MustSend("<presence><show>dnd</show><priority>7</priority></presence>")
 		balcony.MustSend("<enable xmlns='urn:xmpp:sm:3'/>")
 		balcony.MustSend("<presence type='unavailable'/>")
+		chamber.MustSend("<inactive xmlns='urn:xmpp:csi:0'/>")
 		s.Settle()
 		s.Drain()
 		r := s.Inside().Router()
@@ -42,14 +43,14 @@ func TestSessions(t *testing.T) {
 				if i.Remote == "" || i.TLS != "TLS 1.3" || !i.Since.Equal(time.Now()) {
 					t.Errorf("session %+v: want an address, TLS 1.3 and %s", i, time.Now())
 				}
-				text += fmt.Sprintf("%s %q %d %v; ", i.JID, i.Show, i.Priority, i.Acks)
+				text += fmt.Sprintf("%s %q %d %v %v; ", i.JID, i.Show, i.Priority, i.Acks, i.Inactive)
 			}
 			return text
 		}
 		const (
-			orchard = `romeo@montague.example/orchard "dnd" 7 false; `
-			hers    = `juliet@capulet.example/balcony "" 0 true; juliet@capulet.example/chamber "available" 0 false; `
-			kitchen = `nurse@shakespeare.lit/kitchen "available" 0 false; `
+			orchard = `romeo@montague.example/orchard "dnd" 7 false false; `
+			hers    = `juliet@capulet.example/balcony "" 0 true false; juliet@capulet.example/chamber "available" 0 false true; `
+			kitchen = `nurse@shakespeare.lit/kitchen "available" 0 false false; `
 		)
 		for of, want := range map[string]string{
 			"":                               hers + kitchen + orchard,

@@ -51,6 +51,8 @@ func notes(s web.Session) (notes []string) {
 	}
 	if s.Waiting {
 		notes = append(notes, "connection lost, may be resumed")
+	} else if s.Inactive {
+		notes = append(notes, "inactive")
 	}
 	if s.Show == "" {
 		return append(notes, "no presence")

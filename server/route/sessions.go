@@ -23,6 +23,7 @@ type SessionInfo struct {
 	Remote   string    `json:"remote"`   // address of the client
 	TLS      string    `json:"tls"`      // version, "" without
 	Acks     bool      `json:"acks"`     // XEP-0198 is enabled
+	Inactive bool      `json:"inactive"` // nobody looks at the client (XEP-0352)
 	Waiting  bool      `json:"waiting"`  // the stream is lost, the client may resume it
 	Show     string    `json:"show"`     // "available", "away", "chat", "dnd", "xa"; "" without presence
 	Priority int8      `json:"priority"` // of the presence
@@ -73,7 +74,8 @@ func describe(a *account.Actor, of jid.JID) (list []SessionInfo) {
 		if of.IsFull() && of != res.JID {
 			continue
 		}
-		i := SessionInfo{JID: res.JID, Since: res.Since.UTC(), Remote: res.Remote, TLS: res.Secure, Priority: res.Priority, Show: show(res.Presence)}
+		i := SessionInfo{JID: res.JID, Since: res.Since.UTC(), Remote: res.Remote, TLS: res.Secure,
+			Inactive: res.Inactive, Priority: res.Priority, Show: show(res.Presence)}
 		if s, ok := res.Out.(*session.Session); ok {
 			i.Acks = s.AcksEnabled()
 			_, i.Waiting = s.Away()
