@@ -83,7 +83,7 @@ type Server struct {
 // bubble it must be called by the bubble's test.
 func New(t testing.TB, opts ...Option) *Server {
 	t.Helper()
-	s := &Server{t: t, bubble: inBubble(), dir: t.TempDir(), known: make(map[jid.JID]bool), log: new(buffer), port: 50000, roots: x509.NewCertPool()}
+	s := &Server{t: t, bubble: inBubble(), dir: t.TempDir(), known: make(map[jid.JID]bool), log: new(buffer), port: 50000}
 	s.opts.buffer = bufferSize
 	for _, o := range opts {
 		o(&s.opts)
@@ -257,8 +257,12 @@ func (s *Server) certify(hosts []string) error {
 	if err != nil {
 		return err
 	}
-	s.hosts, s.shown, s.roots = hosts, cert, s.roots.Clone() // who has the old pool is not disturbed
-	s.roots.AddCert(cert)
+	roots := x509.NewCertPool()
+	if s.roots != nil {
+		roots = s.roots.Clone() // who has the old pool is not disturbed
+	}
+	roots.AddCert(cert)
+	s.hosts, s.shown, s.roots = hosts, cert, roots
 	return nil
 }
 
