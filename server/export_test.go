@@ -1,6 +1,29 @@
 package server
 
-import "kith/server/storage"
+import (
+	"kith/server/config"
+	"kith/server/module"
+	"kith/server/route"
+	"kith/server/storage"
+)
 
 // DB is the server's database, for tests that take it away.
 func (s *Server) DB() *storage.DB { return s.db }
+
+// Look is what is done once a day.
+func (s *Server) Look() { s.look() }
+
+// Hosts are the virtual hosts of now.
+func (s *Server) Hosts() []*module.Host { return s.router.Hosts() }
+
+// Identity is what TLS shows now, to be compared.
+func (s *Server) Identity() any { return s.identity.Load() }
+
+// Config is the configuration of now.
+func (s *Server) Config() *config.Config { return s.config.Load() }
+
+// Sessions is how many there are.
+func (s *Server) Sessions() int64 { return s.router.Stats().Sessions }
+
+// Router is the router.
+func (s *Server) Router() *route.Router { return s.router }

@@ -4,6 +4,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kith/server/account"
@@ -31,7 +33,8 @@ import (
 
 // Server is a server that has its database open and its hosts ready.
 type Server struct {
-	config   *config.Config
+	config   atomic.Pointer[config.Config]
+	identity atomic.Pointer[identity]
 	version  string
 	log      *slog.Logger
 	db       *storage.DB
@@ -41,6 +44,9 @@ type Server struct {
 	clients  *c2s.Server
 	web      *web.Server
 	begun    time.Time
+
+	reloading sync.Mutex // guards what follows, and is held for a whole reload
+	reloaded  func(*config.Config)
 }
 
 // New makes a server by its configuration. It opens the database, but no port.
@@ -48,11 +54,16 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	s := &Server{config: c, version: version, log: log, begun: time.Now()}
-	conf, err := loadTLS(c, time.Now(), log)
+	s := &Server{version: version, log: log, begun: time.Now(), reloaded: func(*config.Config) {}}
+	id, warnings, err := loadIdentity(c, time.Now())
 	if err != nil {
 		return nil, err
 	}
+	for _, w := range warnings {
+		log.Warn(w)
+	}
+	s.config.Store(c)
+	s.identity.Store(id)
 	if s.db, err = storage.Open(ctx, c.StorageURL(), log); err != nil {
 		return nil, err
 	}
@@ -70,7 +81,7 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 		return nil, err
 	}
 	s.router = route.New(s.accounts, log, archive.Load, roster.Load, blocklist.Load)
-	hosts, err := s.hosts()
+	hosts, err := s.hosts(c)
 	if err != nil {
 		return nil, err
 	}
@@ -80,13 +91,14 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	s.accounts.OnChange(s.router.Changed)
 	s.accounts.OnPassword(s.router.Rekeyed)
 	s.accounts.OnDelete(s.part)
-	s.clients = c2s.New(c, s.accounts, s.router, s.cluster, conf, log)
+	s.clients = c2s.New(c, s.accounts, s.router, s.cluster, s.speak, log)
 	if err := s.clients.Restore(ctx, s.db); err != nil {
 		return nil, err
 	}
 	s.web = web.New(web.Parts{
 		Config: c, Version: version, Log: log, Begun: s.begun,
 		DB: s.db, Accounts: s.accounts, Router: s.router, Cluster: s.cluster, Clients: s.clients,
+		Reload: s.Reload,
 	})
 	return s, nil
 }
@@ -102,24 +114,27 @@ func (s *Server) part(ctx context.Context, id int64, j jid.JID) error {
 	return nil
 }
 
+// speak returns what a stream to a host is encrypted with.
+func (s *Server) speak(host string) *tls.Config { return s.identity.Load().of(host) }
+
 // hosts makes the virtual hosts and attaches the modules to each.
-func (s *Server) hosts() ([]*module.Host, error) {
+func (s *Server) hosts(c *config.Config) ([]*module.Host, error) {
 	list := Modules()
 	names := make([]string, len(list))
 	for i, d := range list {
 		names[i] = d.Name
 	}
-	if err := s.config.CheckModules(names); err != nil {
+	if err := c.CheckModules(names); err != nil {
 		return nil, err
 	}
 	var hosts []*module.Host
-	for _, domain := range s.config.Hosts {
+	for _, domain := range c.Hosts {
 		h := &module.Host{
 			Domain: domain, DB: s.db, Accounts: s.accounts, Router: s.router,
-			Config: s.config, Version: s.version, Log: s.log.With("host", domain.Domain()),
+			Config: c, Version: s.version, Log: s.log.With("host", domain.Domain()),
 		}
 		for _, d := range list {
-			if !s.config.ModuleEnabled(d.Name) {
+			if !c.ModuleEnabled(d.Name) {
 				continue
 			}
 			if err := d.Attach(h); err != nil {
@@ -161,6 +176,8 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 			}
 		})
 	}
+	watching, rest := context.WithCancel(ctx)
+	wg.Go(func() { s.watchCertificates(watching) })
 	resumed := make(chan struct{})
 	go func() {
 		defer close(resumed)
@@ -179,6 +196,7 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 		err = errors.Join(err, l.Close())
 	}
 	<-resumed
+	rest()
 	err = errors.Join(err, s.Close())
 	wg.Wait()
 	return err
@@ -219,14 +237,15 @@ func (s *Server) listen() (ls []listener, err error) {
 			ls = append(ls, listener{l, name, serve})
 		}
 	}
-	c := s.config.Listen
+	conf := s.config.Load()
+	c := conf.Listen
 	open("clients", c.Client, func(l net.Listener) error { return s.clients.Serve(l, false) })
 	open("clients with TLS", c.ClientTLS, func(l net.Listener) error { return s.clients.Serve(l, true) })
 	open("administration", c.Admin, s.web.ServeAdmin)
 	if err != nil {
 		return ls, err
 	}
-	socket, err := web.ListenControl(s.config.Data)
+	socket, err := web.ListenControl(conf.Data)
 	if err != nil {
 		return ls, err
 	}
@@ -235,7 +254,7 @@ func (s *Server) listen() (ls []listener, err error) {
 
 // Fingerprint returns the SHA-256 of the first certificate that clients are
 // shown, for a person to compare.
-func (s *Server) Fingerprint() string { return fingerprint(s.config) }
+func (s *Server) Fingerprint() string { return fingerprint(s.config.Load()) }
 
 // Data returns a path in the data directory.
 func data(c *config.Config, name string) string { return filepath.Join(c.Data, name) }

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -24,6 +23,7 @@ import (
 
 	"kith/server/config"
 	"kith/xmpp/jid"
+	"kith/xmpp/stream"
 )
 
 // Names of the certificate that the server makes for itself.
@@ -32,59 +32,126 @@ const (
 	localKey  = "localhost.key"
 )
 
-// loadTLS returns what clients are spoken to with: for each host its
-// certificate, chosen by the name they ask for (SNI). Hosts without one get a
-// self-signed certificate: the configuration allows that on loopback only.
-func loadTLS(c *config.Config, now time.Time, log *slog.Logger) (*tls.Config, error) {
-	if names := selfSigned(c); len(names) > 0 {
-		if err := makeLocal(names, data(c, localCert), data(c, localKey), now); err != nil {
-			return nil, err
-		}
-	}
-	certs := make(map[string]*tls.Certificate)
+// identity is what the server shows of itself by TLS: for each host its
+// certificate. It does not change; a reload makes another one.
+type identity struct {
+	certs   map[string]*tls.Certificate // by the host's name in A-labels
+	configs map[string]*tls.Config      // by host; "" while no host is known
+}
+
+// loadIdentity loads the certificates. Hosts without one get a self-signed
+// certificate: the configuration allows that on loopback only. warnings are what
+// clients will not like.
+func loadIdentity(c *config.Config, now time.Time) (_ *identity, warnings []string, err error) {
+	id := &identity{certs: make(map[string]*tls.Certificate), configs: make(map[string]*tls.Config)}
+	own := selfSigned(c)
 	for _, h := range c.Hosts {
-		cert, err := certificate(c, h)
+		file, key := c.Certificate(h)
+		if file == "" {
+			continue
+		}
+		cert, err := certificate(h, file, key)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if now.After(cert.Leaf.NotAfter) {
-			log.Warn("certificate has expired; clients will refuse it", "host", h.Domain(), "since", cert.Leaf.NotAfter)
-		}
-		certs[asciiName(h)] = cert
+		warnings = append(warnings, judge(cert.Leaf, h, file, now)...)
+		id.certs[asciiName(h)] = cert
 	}
 	authority, err := clientCA(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	first := certs[asciiName(c.Hosts[0])]
-	return withClients(authority, &tls.Config{
+	if len(own) > 0 { // last, for it writes files
+		file, key := data(c, localCert), data(c, localKey)
+		if err := makeLocal(own, file, key, now); err != nil {
+			return nil, nil, err
+		}
+		cert, err := certificate(c.Hosts[0], file, key)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, name := range own {
+			id.certs[name] = cert
+		}
+	}
+	for _, h := range c.Hosts {
+		id.configs[h.Domain()] = id.config(id.certs[asciiName(h)], authority)
+	}
+	id.configs[""] = id.config(id.certs[asciiName(c.Hosts[0])], authority)
+	return id, warnings, nil
+}
+
+// config returns what streams are spoken to with: the certificate is that of the
+// name they ask for (SNI), or other if that is none of ours. Clients may show
+// certificates of the authority, if there is one.
+func (id *identity) config(other *tls.Certificate, authority *x509.CertPool) *tls.Config {
+	return stream.ServerTLS(withClients(authority, &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"xmpp-client"}, // XEP-0368 §3
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			if cert := certs[strings.ToLower(hello.ServerName)]; cert != nil {
+			if cert := id.certs[strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))]; cert != nil {
 				return cert, nil
 			}
-			return first, nil
+			return other, nil
 		},
-	}), nil
+	}))
 }
 
-// certificate loads the certificate of a host and makes sure that it is one.
-func certificate(c *config.Config, h jid.JID) (*tls.Certificate, error) {
-	certFile, keyFile := c.Certificate(h)
-	if certFile == "" {
-		certFile, keyFile = data(c, localCert), data(c, localKey)
+// of returns the configuration of a stream to a host. STARTTLS comes behind a
+// header that names the host, so that a client without SNI gets the right
+// certificate, too.
+func (id *identity) of(host string) *tls.Config {
+	if conf := id.configs[host]; conf != nil {
+		return conf
 	}
+	return id.configs[""]
+}
+
+// differs tells of each host whose certificate is another than in old.
+func (id *identity) differs(old *identity, hosts []jid.JID) (lines []string) {
+	for _, h := range hosts {
+		was, is := old.certs[asciiName(h)], id.certs[asciiName(h)]
+		if was == nil || !was.Leaf.Equal(is.Leaf) {
+			lines = append(lines, fmt.Sprintf("certificate of %s: valid until %s, SHA-256 %s",
+				h, is.Leaf.NotAfter.UTC().Format(time.DateOnly), colons(is.Leaf.Raw)))
+		}
+	}
+	return lines
+}
+
+// certificate loads the certificate of a host.
+func certificate(h jid.JID, certFile, keyFile string) (*tls.Certificate, error) {
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("load certificate of %s: %w; %s has to hold the certificate and its chain, %s its private key, both as PEM",
 			h, err, certFile, keyFile)
 	}
-	if err := cert.Leaf.VerifyHostname(asciiName(h)); err != nil {
-		return nil, fmt.Errorf("load certificate of %s: %s is for %s; get one for %s, or name the right file in [tls] or in [host.%q]",
-			h, certFile, namesOf(cert.Leaf), h, h)
-	}
 	return &cert, nil
+}
+
+// soon is how long before the end of a certificate its operator is reminded; of one
+// that is meant for a few days, in the last third.
+func soon(cert *x509.Certificate) time.Duration {
+	return min(14*24*time.Hour, cert.NotAfter.Sub(cert.NotBefore)/3)
+}
+
+// judge says what clients will not like about a certificate.
+func judge(cert *x509.Certificate, h jid.JID, file string, now time.Time) (warnings []string) {
+	warn := func(format string, args ...any) {
+		warnings = append(warnings, fmt.Sprintf("certificate of %s: %s ", h, file)+fmt.Sprintf(format, args...))
+	}
+	if cert.VerifyHostname(asciiName(h)) != nil {
+		warn("is for %s, and clients will refuse it; get one for %s, or name the right file in [tls] or in [host.%q]", namesOf(cert), h, h)
+	}
+	switch end := cert.NotAfter.UTC().Format(time.DateOnly); {
+	case now.After(cert.NotAfter):
+		warn("expired on %s, and clients will refuse it; renew it, then kith reload", end)
+	case now.Add(soon(cert)).After(cert.NotAfter):
+		warn("expires on %s; renew it, then kith reload", end)
+	case now.Before(cert.NotBefore):
+		warn("is valid from %s only, and clients will refuse it until then; is the clock right?", cert.NotBefore.UTC().Format(time.DateOnly))
+	}
+	return warnings
 }
 
 // namesOf lists who a certificate is for, for a person to read.
@@ -196,6 +263,10 @@ func fingerprint(c *config.Config) string {
 	if block == nil {
 		return ""
 	}
-	sum := sha256.Sum256(block.Bytes)
-	return strings.ToUpper(strings.ReplaceAll(fmt.Sprintf("% x", sum), " ", ":"))
+	return colons(block.Bytes)
+}
+
+// colons writes the SHA-256 of a certificate as everybody does.
+func colons(der []byte) string {
+	return strings.ToUpper(strings.ReplaceAll(fmt.Sprintf("% x", sha256.Sum256(der)), " ", ":"))
 }

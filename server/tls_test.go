@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -31,6 +30,9 @@ func local(t *testing.T, hosts ...string) *config.Config {
 	return c
 }
 
+// life is how long the certificates of tests are valid.
+const life = 90 * 24 * time.Hour
+
 // certify makes a certificate for a name and has a host use it.
 func certify(t *testing.T, c *config.Config, host, name string) {
 	t.Helper()
@@ -38,7 +40,7 @@ func certify(t *testing.T, c *config.Config, host, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour)}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now(), NotAfter: time.Now().Add(life)}
 	if name != "" {
 		tmpl.DNSNames = []string{name}
 	}
@@ -93,10 +95,11 @@ func read(t *testing.T, name string) []byte {
 func TestSelfSigned(t *testing.T) {
 	c := local(t, "localhost", "bücher.example", "127.0.0.1", "[::1]")
 	now := time.Now()
-	conf, err := loadTLS(c, now, slog.Default())
+	id, _, err := loadIdentity(c, now)
 	if err != nil {
 		t.Fatal(err)
 	}
+	conf := id.of("")
 	made := read(t, data(c, localCert))
 	if info, err := os.Stat(data(c, localKey)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the key is %v, %v, want mode 600", info.Mode(), err)
@@ -124,7 +127,7 @@ func TestSelfSigned(t *testing.T) {
 
 	same := func(c *config.Config, now time.Time) bool {
 		t.Helper()
-		if _, err := loadTLS(c, now, slog.Default()); err != nil {
+		if _, _, err := loadIdentity(c, now); err != nil {
 			t.Fatal(err)
 		}
 		return bytes.Equal(made, read(t, data(c, localCert)))
@@ -173,7 +176,7 @@ func TestCertificateErrors(t *testing.T) {
 			spoil(t, data(c, localKey), "no key")
 		}, []string{"read the self-signed certificate: ", "; delete ", localCert, localKey, "to have new ones made"}},
 		{"self-signed, another's key", func(t *testing.T, c *config.Config) {
-			if _, err := loadTLS(c, time.Now(), slog.Default()); err != nil {
+			if _, _, err := loadIdentity(c, time.Now()); err != nil {
 				t.Fatal(err)
 			}
 			certify(t, c, "localhost", "localhost")
@@ -194,15 +197,11 @@ func TestCertificateErrors(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, []string{"load certificate of localhost: ", "localhost.key: no such file"}},
-		{"for another host", func(t *testing.T, c *config.Config) { certify(t, c, "localhost", "verona.example") },
-			[]string{"load certificate of localhost: ", "is for verona.example; get one for localhost, or name the right file in [tls] or in [host.\"localhost\"]"}},
-		{"for nobody", func(t *testing.T, c *config.Config) { certify(t, c, "localhost", "") },
-			[]string{"is for no domain at all; get one for localhost"}},
 	}
 	for _, tt := range tests {
 		c := local(t, "localhost")
 		tt.spoil(t, c)
-		_, err := loadTLS(c, time.Now(), slog.Default())
+		_, _, err := loadIdentity(c, time.Now())
 		if err == nil {
 			t.Errorf("%s: no error", tt.name)
 			continue
@@ -222,15 +221,49 @@ func spoil(t *testing.T, name, text string) {
 	}
 }
 
+// What clients will refuse is served all the same, with a word to the operator.
+func TestCertificateWarnings(t *testing.T) {
+	now := time.Now()
+	for _, tt := range []struct {
+		name, cert string
+		now        time.Time
+		want       []string
+	}{
+		{"right", "verona.example", now, nil},
+		{"for another host", "mantua.example", now,
+			[]string{"mantua.example.pem is for mantua.example, and clients will refuse it; get one for verona.example, or name the right file in [tls] or in [host.\"verona.example\"]"}},
+		{"for nobody", "", now, []string{"is for no domain at all, and clients"}},
+		{"soon", "verona.example", now.Add(life - 13*24*time.Hour), []string{" expires on "}},
+		{"not so soon", "verona.example", now.Add(life - 15*24*time.Hour), nil},
+		{"expired", "verona.example", now.Add(life + time.Hour), []string{" expired on "}},
+		{"not yet", "verona.example", now.Add(-time.Hour), []string{" is valid from "}},
+		{"both", "mantua.example", now.Add(life + time.Hour), []string{" is for ", " expired on "}},
+	} {
+		c := local(t, "verona.example")
+		certify(t, c, "verona.example", tt.cert)
+		_, warnings, err := loadIdentity(c, tt.now)
+		if err != nil || len(warnings) != len(tt.want) {
+			t.Errorf("%s: warnings %q, %v; want %q", tt.name, warnings, err, tt.want)
+			continue
+		}
+		for i, w := range warnings {
+			if !strings.HasPrefix(w, "certificate of verona.example: ") || !strings.Contains(w, tt.want[i]) {
+				t.Errorf("%s: warning %q, want %q in it", tt.name, w, tt.want[i])
+			}
+		}
+	}
+}
+
 func TestSNI(t *testing.T) {
 	c := local(t, "montague.example", "capulet.example", "bücher.example", "localhost")
 	certify(t, c, "montague.example", "montague.example")
 	certify(t, c, "capulet.example", "*.example")
 	certify(t, c, "bücher.example", "xn--bcher-kva.example")
-	conf, err := loadTLS(c, time.Now(), slog.Default())
+	id, _, err := loadIdentity(c, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
+	conf := id.of("")
 	for name, want := range map[string]string{
 		"montague.example":      "montague.example",
 		"capulet.example":       "*.example",
@@ -239,9 +272,25 @@ func TestSNI(t *testing.T) {
 		"localhost":             "localhost",        // made here
 		"verona.example":        "montague.example", // no host of ours: the first one's
 		"":                      "montague.example",
+		"capulet.example.":      "*.example",
 	} {
 		if got := shown(t, conf, name); len(got.DNSNames) != 1 || got.DNSNames[0] != want {
 			t.Errorf("who asks for %q is shown the certificate of %s, want %s", name, got.DNSNames, want)
+		}
+	}
+	// Behind the header of a stream its host is known (RFC 6120 §5.4): what a client
+	// asks for goes before, if it is ours.
+	for _, tt := range []struct{ to, sni, want string }{
+		{"montague.example", "", "montague.example"},
+		{"capulet.example", "", "*.example"},
+		{"bücher.example", "", "xn--bcher-kva.example"},
+		{"localhost", "", "localhost"},
+		{"capulet.example", "xmpp.hoster.example", "*.example"},
+		{"capulet.example", "montague.example", "montague.example"},
+		{"verona.example", "", "montague.example"},
+	} {
+		if got := shown(t, id.of(tt.to), tt.sni); len(got.DNSNames) != 1 || got.DNSNames[0] != tt.want {
+			t.Errorf("a stream to %q that asks for %q is shown the certificate of %s, want %s", tt.to, tt.sni, got.DNSNames, tt.want)
 		}
 	}
 	if got := fingerprint(c); got != "" {

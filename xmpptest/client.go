@@ -2,6 +2,7 @@ package xmpptest
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"io"
 	"slices"
@@ -129,6 +130,15 @@ func (c *Client) JID() jid.JID {
 
 // Conn is our end of the connection.
 func (c *Client) Conn() *Conn { return c.conn }
+
+// Certificate is what the server has shown of itself; nil without TLS.
+func (c *Client) Certificate() *x509.Certificate {
+	state := c.tcp.TLS()
+	if state == nil {
+		return nil
+	}
+	return state.PeerCertificates[0]
+}
 
 // Send sends text as it is.
 func (c *Client) Send(text string) error {

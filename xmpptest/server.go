@@ -29,6 +29,7 @@ import (
 	"kith/server"
 	"kith/server/account"
 	"kith/server/config"
+	"kith/server/web"
 	"kith/xmpp/jid"
 )
 
@@ -67,6 +68,8 @@ type Server struct {
 	opts   options
 	config *config.Config
 	dir    string
+	hosts  []string          // the certificate's
+	shown  *x509.Certificate // or to be shown from the next reload on
 	roots  *x509.CertPool
 	log    *buffer
 
@@ -86,6 +89,9 @@ func New(t testing.TB, opts ...Option) *Server {
 		o(&s.opts)
 	}
 	if err := s.configure(); err != nil {
+		t.Fatalf("configure: %v", err)
+	}
+	if err := s.load(); err != nil {
 		t.Fatalf("configure: %v", err)
 	}
 	t.Cleanup(func() {
@@ -109,8 +115,8 @@ func inBubble() (in bool) {
 	return true
 }
 
-// configure writes the configuration that a person would have written, and loads
-// it.
+// configure writes the configuration that a person would have written, and a
+// certificate for its hosts.
 func (s *Server) configure() error {
 	c := map[string]any{
 		"hosts":  Hosts,
@@ -132,18 +138,23 @@ func (s *Server) configure() error {
 	if err != nil {
 		return err
 	}
-	if s.roots, err = certify(s.dir, hosts); err != nil {
-		return err
+	if !slices.Equal(hosts, s.hosts) {
+		if err := s.certify(hosts); err != nil {
+			return err
+		}
 	}
 	text, err := toml.Marshal(c)
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(s.dir, "kith.toml")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		return err
-	}
-	s.config, err = config.Load(file)
+	return os.WriteFile(s.file(), text, 0o600)
+}
+
+func (s *Server) file() string { return filepath.Join(s.dir, "kith.toml") }
+
+// load reads the configuration, as a start does.
+func (s *Server) load() (err error) {
+	s.config, err = config.Load(s.file())
 	return err
 }
 
@@ -209,7 +220,50 @@ func (s *Server) stop() {
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.stop()
+	if err := s.load(); err != nil {
+		s.t.Fatalf("configure: %v", err)
+	}
 	s.start()
+}
+
+// Reload has the running server take up a configuration that is changed as by
+// Config, as its administrator would.
+func (s *Server) Reload(toml string) (web.Report, error) {
+	s.t.Helper()
+	s.opts.toml = append(s.opts.toml, toml)
+	if err := s.configure(); err != nil {
+		s.t.Fatalf("configure: %v", err)
+	}
+	return s.server.Reload()
+}
+
+// Forget takes the last change of a Reload back from the file; the server is not
+// told.
+func (s *Server) Forget() { s.opts.toml = s.opts.toml[:len(s.opts.toml)-1] }
+
+// Renew puts a new certificate in the place of the server's, which takes it up at
+// the next Reload. Both are among Roots from then on.
+func (s *Server) Renew() *x509.Certificate {
+	s.t.Helper()
+	if err := s.certify(s.hosts); err != nil {
+		s.t.Fatal(err)
+	}
+	return s.shown
+}
+
+// certify writes a certificate for hosts.
+func (s *Server) certify(hosts []string) error {
+	cert, err := certify(s.dir, hosts)
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	if s.roots != nil {
+		roots = s.roots.Clone() // who has the old pool is not disturbed
+	}
+	roots.AddCert(cert)
+	s.hosts, s.shown, s.roots = hosts, cert, roots
+	return nil
 }
 
 // Accounts are the server's.

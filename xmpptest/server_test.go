@@ -101,6 +101,9 @@ func TestConfigErrors(t *testing.T) {
 	} {
 		s := &Server{t: t, dir: t.TempDir(), opts: options{toml: []string{text}}}
 		err := s.configure()
+		if err == nil {
+			err = s.load()
+		}
 		if want == "" {
 			continue // found when the server starts
 		}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"text/tabwriter"
 	"time"
 
 	"kith/server/config"
@@ -102,6 +103,39 @@ func (w where) get(path string, answer any) error { return w.do(http.MethodGet, 
 
 func (w where) post(path string, body any) error { return w.do(http.MethodPost, path, body, nil) }
 
+type reloadCmd struct {
+	where
+	JSON bool `name:"json" help:"As JSON."`
+}
+
+// Run has the server take up its configuration, and shows what that changed.
+func (c reloadCmd) Run() error {
+	var r web.Report
+	if err := c.do(http.MethodPost, "/reload", struct{}{}, &r); err != nil {
+		return fmt.Errorf("%w\nreload: nothing has changed", err)
+	}
+	if c.JSON {
+		return printJSON(r)
+	}
+	for _, line := range r.Changed {
+		fmt.Println(line)
+	}
+	for _, line := range r.Restart {
+		fmt.Println(line, "(needs a restart)")
+	}
+	for _, line := range r.Warnings {
+		fmt.Println("warning:", line)
+	}
+	switch {
+	case len(r.Changed)+len(r.Restart) > 0:
+	case r.File == "":
+		fmt.Println("nothing has changed; the server was started without a configuration file")
+	default:
+		fmt.Println("nothing has changed in", r.File)
+	}
+	return nil
+}
+
 func printJSON(v any) error {
 	e := json.NewEncoder(os.Stdout)
 	e.SetIndent("", "  ")
@@ -125,16 +159,27 @@ func (c statusCmd) Run() error {
 	line := func(what string, format string, args ...any) {
 		fmt.Printf("%-10s "+format+"\n", append([]any{what}, args...)...)
 	}
+	var hosts []string
+	for _, h := range s.Hosts {
+		hosts = append(hosts, h.Host)
+	}
 	line("version", "%s, up %s", s.Version, time.Since(s.Begun).Round(time.Second))
-	line("hosts", "%s", strings.Join(s.Hosts, ", "))
+	line("hosts", "%s", strings.Join(hosts, ", "))
 	line("accounts", "%d", s.Accounts)
 	line("sessions", "%d (%d streams, %d of them before log-in)", s.Sessions, s.Streams, s.Waiting)
 	line("stanzas", "%d delivered, %d bounced", s.Delivered, s.Bounced)
 	line("database", "%s, %d commits, %.2f ms each", s.Database, s.Commits, s.CommitMean)
+	line("memory", "%d MiB in use, %d MiB from the system", s.Heap>>20, s.Memory>>20)
 	if s.Panics > 0 {
 		line("panics", "%d; please report them, the log has them", s.Panics)
 	}
-	return unwell(s)
+	fmt.Println()
+	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "host\taccounts\tsessions\tdelivered\tkept\tbounced\twaiting")
+	for _, h := range s.Hosts {
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\n", h.Host, h.Accounts, h.Sessions, h.Delivered, h.Kept, h.Bounced, h.Waiting)
+	}
+	return errors.Join(t.Flush(), unwell(s))
 }
 
 func unwell(s web.Status) error {

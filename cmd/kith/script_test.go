@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -40,14 +41,16 @@ const patience = 30 * time.Second
 //
 //	ready [DIR]                       wait until the server on the data directory (.kith) takes commands
 //	exits STATUS PROGRAM ARG...       run a program that has to end with this status
-//	signal TERM|INT|KILL              send a signal to what runs in the background
+//	signal TERM|INT|KILL|HUP            send a signal to what runs in the background
 //	insist                            have a command under way that takes long, send TERM until nothing runs in the background
 //	[!] login JID PASSWORD [register] log in at $CLIENT, making the account first if asked to
 //	[!] accept JID PASSWORD           the same, by the invitation whose link is the last standard output
 //	ended TEXT                        wait until the stream has ended with an error that holds TEXT
 //	get URL STATUS                    ask by HTTP; the body is the standard output
 //	certificate NAME                  write NAME.crt and NAME.key, for the domain NAME
+//	expand FILE                       put the values of variables in the place of their names
 //	mode FILE PERMISSIONS             the file has these, in octal
+//	shown SNI TO CERTIFICATE          a STARTTLS client that asks for SNI (- for nothing) on a stream to TO is shown what is in the file
 //
 // local.toml puts the listeners of serve --local on the free ports $CLIENT,
 // $TLS and $ADMIN.
@@ -64,7 +67,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": ready, "exits": exits, "signal": sendSignal, "insist": insist, "login": login, "accept": accept, "ended": ended,
-			"get": get, "certificate": certificate, "mode": mode,
+			"get": get, "certificate": certificate, "mode": mode, "shown": shown, "expand": expand,
 		},
 	})
 }
@@ -131,7 +134,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}
+	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL, "HUP": syscall.SIGHUP}
 	for _, c := range ts.BackgroundCmds() {
 		ts.Check(c.Process.Signal(signals[args[0]]))
 	}
@@ -223,7 +226,7 @@ func certificate(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	t := &x509.Certificate{
 		SerialNumber: big.NewInt(1), DNSNames: args,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(0, 3, 0),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, t, t, &key.PublicKey, key)
 	ts.Check(err)
@@ -242,4 +245,65 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	if got := fmt.Sprintf("%o", info.Mode().Perm()); got != args[1] {
 		ts.Fatalf("the mode of %s is %s, want %s", args[0], got, args[1])
 	}
+}
+
+func shown(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: shown SNI TO CERTIFICATE")
+	}
+	block, _ := pem.Decode([]byte(ts.ReadFile(args[2])))
+	if block == nil {
+		ts.Fatalf("%s is no certificate", args[2])
+	}
+	for begun := time.Now(); ; {
+		got, err := shownTo(ts.Getenv("CLIENT"), strings.TrimPrefix(args[0], "-"), args[1])
+		ts.Check(err)
+		if bytes.Equal(got.Raw, block.Bytes) {
+			return
+		}
+		if time.Since(begun) > patience {
+			ts.Fatalf("the certificate shown is for %s, from %s", got.DNSNames, got.NotBefore)
+		}
+		time.Sleep(5 * time.Millisecond) // a real program is waited for
+	}
+}
+
+// shownTo returns the certificate that the server shows on a stream to a host.
+func shownTo(address, sni, to string) (*x509.Certificate, error) {
+	conn, err := net.DialTimeout("tcp", address, patience)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	until := func(text string) error {
+		var got []byte
+		for b := make([]byte, 1); !bytes.HasSuffix(got, []byte(text)); got = append(got, b[0]) {
+			if _, err := conn.Read(b); err != nil {
+				return fmt.Errorf("%w behind %s", err, got)
+			}
+		}
+		return nil
+	}
+	for _, step := range [][2]string{
+		{"<stream:stream to='" + to + "' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>", "</stream:features>"},
+		{"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"},
+	} {
+		if _, err := io.WriteString(conn, step[0]); err != nil {
+			return nil, err
+		}
+		if err := until(step[1]); err != nil {
+			return nil, err
+		}
+	}
+	c := tls.Client(conn, &tls.Config{ServerName: sni, InsecureSkipVerify: true})
+	if err := c.Handshake(); err != nil {
+		return nil, err
+	}
+	return c.ConnectionState().PeerCertificates[0], nil
+}
+
+func expand(ts *testscript.TestScript, neg bool, args []string) {
+	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
 }

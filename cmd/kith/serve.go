@@ -31,7 +31,7 @@ func (s serveCmd) config() (*config.Config, error) {
 	}
 	c, err := config.Load(s.Config)
 	if err == nil && s.Data != "" {
-		c.Data = s.Data
+		c.SetData(s.Data)
 	}
 	return c, err
 }
@@ -51,13 +51,30 @@ func (s serveCmd) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	defer stop()
-	srv, err := server.New(ctx, c, version, logger(c))
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	level := new(slog.LevelVar)
+	level.Set(c.Log.Level)
+	srv, err := server.New(ctx, c, version, logger(c, level))
 	switch {
 	case errors.Is(err, storage.ErrUnavailable):
 		return fmt.Errorf("%w; [storage] in the configuration names the database, %s", err, database(c))
 	case err != nil:
 		return err
 	}
+	srv.OnReload(func(c *config.Config) { level.Set(c.Log.Level) })
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for {
+			select {
+			case <-hangup:
+				srv.Reload() //nolint:errcheck // the log says what became of it
+			case <-done:
+				return
+			}
+		}
+	}()
 	return srv.Run(ctx, func() { fmt.Print(greeting(c, srv.Fingerprint(), os.Args[0])) })
 }
 
@@ -70,8 +87,8 @@ func database(c *config.Config) string {
 	return "now one of PostgreSQL"
 }
 
-func logger(c *config.Config) *slog.Logger {
-	o := &slog.HandlerOptions{Level: c.Log.Level}
+func logger(c *config.Config, level slog.Leveler) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
 	if c.Log.Format == "json" {
 		return slog.New(slog.NewJSONHandler(os.Stderr, o))
 	}

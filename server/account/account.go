@@ -390,5 +390,28 @@ func (s *Store) Count(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
+// CountByHost returns the number of accounts of each domain that has any. An
+// address without its end, all but the @, is what stands before its domain.
+func (s *Store) CountByHost(ctx context.Context) (map[string]int, error) {
+	counts := make(map[string]int)
+	err := s.db.Read(ctx, func(r *storage.Reader) error {
+		clear(counts)
+		for row, err := range r.Query(`SELECT substr(jid, length(rtrim(jid, replace(jid, '@', ''))) + 1), count(*)
+			FROM account WHERE jid IS NOT NULL GROUP BY 1`) {
+			if err != nil {
+				return err
+			}
+			var domain string
+			var n int
+			if err := row.Scan(&domain, &n); err != nil {
+				return err
+			}
+			counts[domain] = n
+		}
+		return nil
+	})
+	return counts, err
+}
+
 // Key returns the key of the account's actor.
 func Key(j jid.JID) cluster.Key { return cluster.Key(j.Bare().String()) }

@@ -66,6 +66,8 @@ type Resource struct {
 	JID      jid.JID
 	Out      Outlet
 	Remote   string         // address of the client, for lists
+	Secure   string         // version of TLS, "" without, for lists
+	Since    time.Time      // for lists
 	Presence *stanza.Stanza // the last broadcast, if available; nil: connected only
 	Priority int8
 	Confirms bool // its client acknowledges what it gets (XEP-0198)

@@ -1,13 +1,39 @@
 package archive
 
 import (
+	"context"
 	"maps"
 	"slices"
 
 	"kith/server/account"
 	"kith/server/cluster"
 	"kith/server/session"
+	"kith/server/storage"
 )
+
+// CountByHost returns how many messages of each domain's accounts wait for a client
+// to take them.
+func CountByHost(ctx context.Context, db *storage.DB) (map[string]int, error) {
+	counts := make(map[string]int)
+	err := db.Read(ctx, func(r *storage.Reader) error {
+		clear(counts)
+		for row, err := range r.Query(`SELECT substr(jid, length(rtrim(jid, replace(jid, '@', ''))) + 1), CAST(sum(n) AS bigint)
+			FROM (SELECT owner, count(*) AS n FROM offline GROUP BY owner) AS waiting JOIN account ON account.id = waiting.owner
+			WHERE jid IS NOT NULL GROUP BY 1`) {
+			if err != nil {
+				return err
+			}
+			var domain string
+			var n int64
+			if err := row.Scan(&domain, &n); err != nil {
+				return err
+			}
+			counts[domain] = int(n)
+		}
+		return nil
+	})
+	return counts, err
+}
 
 // carried is a marked message on its way to clients that acknowledge what they
 // get. The first of them to do so settles it.

@@ -16,7 +16,7 @@ const maxChain = 8
 // certificate (XEP-0178 §2); nil if the server asks for none. One that does not
 // hold is as good as none: there are passwords.
 func (c *client) certified() func() []jid.JID {
-	roots := c.server.tls.ClientCAs
+	roots := c.server.tls("").ClientCAs // the same for all hosts
 	if roots == nil {
 		return nil
 	}

@@ -2,6 +2,7 @@ package c2s
 
 import (
 	"context"
+	"crypto/tls"
 	"runtime/debug"
 	"time"
 
@@ -30,7 +31,7 @@ func (c *client) login(direct bool) (err error) {
 			c.session = nil
 		}
 	}()
-	l := &c.server.config.Limits
+	l := &c.config.Limits
 	ctx, cancel := context.WithTimeout(context.Background(), l.Login)
 	defer cancel()
 	if direct {
@@ -41,8 +42,8 @@ func (c *client) login(direct bool) (err error) {
 	}
 	st, err := negotiate.Serve(ctx, c.conn, negotiate.ServerOptions{
 		Steps:       c.steps,
-		Default:     c.server.config.Hosts[0],
-		TLSRequired: !c.server.config.Local,
+		Default:     c.config.Hosts[0],
+		TLSRequired: !c.config.Local,
 		Limits:      c.limits(),
 	})
 	c.id = st.ID
@@ -71,27 +72,28 @@ const minSkip = 4 << 20
 
 // limits of what a client may send once it has logged in.
 func (c *client) limits() xmltree.Limits {
-	l := &c.server.config.Limits
+	l := &c.config.Limits
 	return xmltree.Limits{Bytes: int(l.Stanza), Depth: l.Depth, Elements: l.Elements, Attrs: l.Attributes, Namespaces: l.Namespaces}
 }
 
 // handshake begins TLS on a connection to the direct port. Only so many are
 // under way at once; the time of the others runs.
 func (c *client) handshake(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, c.server.config.Limits.Handshake)
+	ctx, cancel := context.WithTimeout(ctx, c.config.Limits.Handshake)
 	defer cancel()
 	release, err := c.server.admitHandshake(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	return c.conn.StartTLS(ctx, c.server.tls)
+	return c.conn.StartTLS(ctx, c.server.tls(""))
 }
 
 func (s *Server) admitHandshake(ctx context.Context) (release func(), err error) {
+	slots := *s.handshakes.Load()
 	select {
-	case s.handshakes <- struct{}{}:
-		return func() { <-s.handshakes }, nil
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -105,12 +107,12 @@ func (c *client) steps(host jid.JID) []negotiate.Step {
 		return nil
 	}
 	steps := []negotiate.Step{
-		negotiate.StartTLS{Config: s.tls, Timeout: s.config.Limits.Handshake, Admit: s.admitHandshake},
+		negotiate.StartTLS{Config: s.tls(host.Domain()), Timeout: c.config.Limits.Handshake, Admit: s.admitHandshake},
 		negotiate.SASL{Backend: guard{s.accounts.Backend(host), c, host}, Refused: c.refused, Certified: c.certified()},
 		c.early(h),
 		negotiate.Limits{
-			Before: negotiate.MaxLimits{Bytes: int(s.config.Limits.StanzaBeforeLogin)},
-			After:  negotiate.MaxLimits{Bytes: int(s.config.Limits.Stanza), Idle: s.config.Limits.PingAfter},
+			Before: negotiate.MaxLimits{Bytes: int(c.config.Limits.StanzaBeforeLogin)},
+			After:  negotiate.MaxLimits{Bytes: int(c.config.Limits.Stanza), Idle: c.config.Limits.PingAfter},
 		},
 		negotiate.SM{Resumer: c},
 		negotiate.Session{},
@@ -131,16 +133,25 @@ func (c *client) Bind(ctx context.Context, user jid.JID, resource string) (jid.J
 		return jid.JID{}, stanza.ErrBadRequest
 	}
 	full = full.Clone()
-	l := &c.server.config.Limits
+	l := &c.config.Limits
 	in := session.NewInbound(l.Credit, int(l.CreditBytes), nil)
-	s := session.New(session.NewID(), full, c.conn, in, c.server.sessionLimits())
-	s.Remote = c.conn.RemoteAddr().String()
+	s := session.New(session.NewID(), full, c.conn, in, sessionLimits(l))
+	s.Remote, s.Secure = c.conn.RemoteAddr().String(), c.secure()
 	c.server.watch(s)
 	if err := c.server.router.Bind(ctx, s, l.Sessions); err != nil {
 		return jid.JID{}, err
 	}
 	c.take(s)
 	return full, nil
+}
+
+// secure returns the version of TLS, "" without.
+func (c *client) secure() string {
+	state := c.conn.TLS()
+	if state == nil {
+		return ""
+	}
+	return tls.VersionName(state.Version)
 }
 
 // early answers what a client may ask before it has logged in.

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"kith/server/cluster"
+	"kith/server/config"
 	"kith/server/session"
 	"kith/xmpp/negotiate"
 	"kith/xmpp/ns"
@@ -27,6 +28,7 @@ const batch = 64
 // client is one client's stream.
 type client struct {
 	server  *Server
+	config  *config.Config // for as long as it lasts
 	conn    *stream.TCP
 	source  string // by which its address is counted
 	session *session.Session
@@ -124,10 +126,10 @@ func (c *client) wait() error {
 		in.Wait()
 	}
 	now := time.Now()
-	idle := c.server.config.Limits.PingAfter
+	idle := c.config.Limits.PingAfter
 	switch {
 	case c.pinged:
-		idle = c.server.config.Limits.PingWait
+		idle = c.config.Limits.PingWait
 	case c.worked:
 		idle = restAfter
 	}

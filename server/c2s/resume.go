@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kith/server/account"
+	"kith/server/config"
 	"kith/server/route"
 	"kith/server/session"
 	"kith/server/storage"
@@ -53,7 +54,7 @@ func (c *client) Resume(ctx context.Context, user jid.JID, previd string, h uint
 	}
 	c.take(s)
 	c.server.resumed.Add(1)
-	c.server.router.Resumed(s, c.conn.RemoteAddr().String())
+	c.server.router.Resumed(s, c.conn.RemoteAddr().String(), c.secure())
 	c.server.router.Acknowledged(s, settled)
 	return s.JID, nil, nil
 }
@@ -66,7 +67,7 @@ func (c *client) take(s *session.Session) {
 
 // enable begins stream management (XEP-0198 §3).
 func (c *client) enable(want negotiate.Enable) {
-	s, within := c.session, c.server.config.Limits.Resume
+	s, within := c.session, c.config.Limits.Resume
 	var answer negotiate.Enabled
 	if want.Resume && within > 0 {
 		if asked := time.Duration(want.Max) * time.Second; want.Max > 0 && asked < within {
@@ -179,10 +180,10 @@ func (s *Server) Restore(ctx context.Context, db *storage.DB) error {
 	if err != nil {
 		return fmt.Errorf("restore sessions: %w", err)
 	}
-	l := &s.config.Limits
+	l := &s.config.Load().Limits
 	for _, st := range list {
 		var sess *session.Session
-		sess = session.Restore(st.Session, session.NewInbound(l.Credit, int(l.CreditBytes), nil), s.sessionLimits(),
+		sess = session.Restore(st.Session, session.NewInbound(l.Credit, int(l.CreditBytes), nil), sessionLimits(l),
 			func() { s.expired(sess) })
 		s.keep(sess)
 		s.watch(sess)
@@ -218,8 +219,7 @@ func (s *Server) store(ctx context.Context) {
 	}
 }
 
-func (s *Server) sessionLimits() session.Limits {
-	l := &s.config.Limits
+func sessionLimits(l *config.Limits) session.Limits {
 	return session.Limits{QueueBytes: int(l.SessionQueue), UnackedBytes: int(l.Unacked), Unacked: l.UnackedStanzas}
 }
 

@@ -31,17 +31,17 @@ import (
 
 // Server serves clients.
 type Server struct {
-	config   *config.Config
+	config   atomic.Pointer[config.Config] // a stream keeps the one it begins with
 	accounts *account.Store
 	router   *route.Router
 	cluster  *cluster.Local
-	tls      *tls.Config
+	tls      func(host string) *tls.Config
 	log      *slog.Logger
 
-	waiting    *limit.Slots   // connections before log-in
-	handshakes chan struct{}  // TLS handshakes under way
-	byName     *limit.Backoff // failed log-ins of an account
-	bySource   *limit.Backoff // and of an address
+	waiting    *limit.Slots                  // connections before log-in
+	handshakes atomic.Pointer[chan struct{}] // TLS handshakes under way
+	byName     *limit.Backoff                // failed log-ins of an account
+	bySource   *limit.Backoff                // and of an address
 
 	mu         sync.Mutex // guards what follows
 	streams    map[*client]struct{}
@@ -54,19 +54,35 @@ type Server struct {
 	past                                                       past
 }
 
-// New returns a server that speaks TLS by conf.
-func New(c *config.Config, accounts *account.Store, r *route.Router, cl *cluster.Local, conf *tls.Config, log *slog.Logger) *Server {
+// New returns a server that speaks TLS by conf, which returns what stream.ServerTLS
+// has made for a host, or for "" while the host is not known.
+func New(c *config.Config, accounts *account.Store, r *route.Router, cl *cluster.Local, conf func(host string) *tls.Config, log *slog.Logger) *Server {
 	l := c.Limits
-	return &Server{
-		config: c, accounts: accounts, router: r, cluster: cl, log: log,
-		tls:        stream.ServerTLS(conf),
-		waiting:    limit.NewSlots(l.BeforeLogin, l.BeforeLoginPerIP),
-		handshakes: make(chan struct{}, l.Handshakes),
-		byName:     limit.NewBackoff(l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax),
-		bySource:   limit.NewBackoff(4*l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax),
-		streams:    make(map[*client]struct{}),
+	s := &Server{
+		accounts: accounts, router: r, cluster: cl, log: log,
+		tls:      conf,
+		waiting:  limit.NewSlots(l.BeforeLogin, l.BeforeLoginPerIP),
+		byName:   limit.NewBackoff(l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax),
+		bySource: limit.NewBackoff(4*l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax),
+		streams:  make(map[*client]struct{}),
+
 		resumables: make(map[string]*session.Session),
 	}
+	s.Configure(c)
+	return s
+}
+
+// Configure has the streams that begin from now on go by c.
+func (s *Server) Configure(c *config.Config) {
+	l := &c.Limits
+	old := s.config.Swap(c)
+	if old == nil || old.Limits.Handshakes != l.Handshakes { // those under way count with the old ones
+		slots := make(chan struct{}, l.Handshakes)
+		s.handshakes.Store(&slots)
+	}
+	s.waiting.Resize(l.BeforeLogin, l.BeforeLoginPerIP)
+	s.byName.Adjust(l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax)
+	s.bySource.Adjust(4*l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax)
 }
 
 // Serve accepts connections until the listener is closed; direct says that TLS
@@ -98,7 +114,8 @@ func (s *Server) Take(c net.Conn, direct bool) {
 		c.Close()
 		return
 	}
-	l := s.config.Limits
+	conf := s.config.Load()
+	l := &conf.Limits
 	conn := stream.NewTCP(c, stream.Options{Server: true, Limits: xmltree.Limits{
 		Bytes: int(l.StanzaBeforeLogin), Depth: l.DepthBeforeLogin, Elements: l.Elements, Attrs: l.Attributes, Namespaces: l.Namespaces,
 	}})
@@ -109,7 +126,7 @@ func (s *Server) Take(c net.Conn, direct bool) {
 		c.Close()
 		return
 	}
-	cl := &client{server: s, conn: conn, source: source}
+	cl := &client{server: s, config: conf, conn: conn, source: source}
 	s.streams[cl] = struct{}{}
 	s.wg.Add(1)
 	s.mu.Unlock()

@@ -1,7 +1,8 @@
 // Package config holds the one configuration tree of the server: its keys, their defaults, and the reading of kith.toml.
 //
 // The comment on each field is the manual's text (docs/manual/configuration.md is generated from it), so it speaks to
-// whoever runs a server. A field tagged later:"true" is promised and not built yet: setting it is an error.
+// whoever runs a server. A field tagged later:"true" is promised and not built yet: setting it is an error. One tagged
+// restart:"true" cannot be applied by a reload, one tagged secret:"true" is not shown.
 // A *Config is not changed after Load has returned it; a reload loads another one.
 package config
 
@@ -23,16 +24,16 @@ type Config struct {
 	Hosts []jid.JID `toml:"hosts" example:"[\"example.org\"]"`
 	// The directory in which the server keeps what it owns: database, keys it made, the socket for commands.
 	// Nobody but the user that runs the server should be able to read it.
-	Data string `toml:"data"`
+	Data string `toml:"data" restart:"true"`
 
 	// Where the server listens. Each key is a list of addresses; an empty list turns the listener off.
-	Listen Listen `toml:"listen"`
+	Listen Listen `toml:"listen" restart:"true"`
 	// Certificates for every host that has none of its own.
 	TLS TLS `toml:"tls"`
 	// What differs for one of the hosts.
 	Host map[string]Host `toml:"host" example:"host.\"example.org\""`
 	// Where accounts, rosters and archives are kept.
-	Storage Storage `toml:"storage"`
+	Storage Storage `toml:"storage" restart:"true"`
 	// Who may make an account over the network.
 	Registration Registration `toml:"registration"`
 	// External components (XEP-0114), one table for each.
@@ -53,7 +54,8 @@ type Config struct {
 	// File is the file that was read; empty if there was none.
 	File string `toml:"-"`
 
-	doc *document
+	given string // data directory of the command line
+	doc   *document
 }
 
 // Listen is the table [listen].
@@ -120,7 +122,7 @@ type Contact struct {
 // Storage is the table [storage].
 type Storage struct {
 	// The database: "sqlite:FILE", relative to the data directory, or "postgres://USER:PASSWORD@HOST/NAME".
-	URL string `toml:"url"`
+	URL string `toml:"url" secret:"true"`
 	// File that holds the URL, in place of url, so that the password is not in the configuration.
 	URLFile string `toml:"url_file" example:"\"/etc/kith/database-url\""`
 }
@@ -159,7 +161,7 @@ type Log struct {
 	// The least severity that is written: "debug", "info", "warn" or "error". What people say to each other is never written.
 	Level slog.Level `toml:"level"`
 	// "text" for people, "json" for machines.
-	Format string `toml:"format"`
+	Format string `toml:"format" restart:"true"`
 }
 
 // Default returns what holds where a configuration says nothing.

@@ -27,6 +27,7 @@ func Load(file string) (*Config, error) {
 // A data directory given here wins over the file's; if it is empty, the file's holds, else .kith.
 func LoadLocal(dataDir, override string) (*Config, error) {
 	c := Local(dataDir)
+	c.given = dataDir
 	if override == "" {
 		return c, nil
 	}

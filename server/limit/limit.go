@@ -32,16 +32,22 @@ func Source(a net.Addr) string {
 
 // Slots bounds how many of something exist at once, in all and for each source.
 type Slots struct {
+	mu        sync.Mutex // guards what follows
 	all, each int
-
-	mu    sync.Mutex // guards what follows
-	taken int
-	by    map[string]int
+	taken     int
+	by        map[string]int
 }
 
 // NewSlots returns slots for all in all and each for one source.
 func NewSlots(all, each int) *Slots {
 	return &Slots{all: all, each: each, by: make(map[string]int)}
+}
+
+// Resize changes the bounds. What is taken beyond them stays taken.
+func (s *Slots) Resize(all, each int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all, s.each = all, each
 }
 
 // Take takes a slot for a source; false if there is none.
@@ -79,11 +85,10 @@ const tableSize = 50_000
 // Backoff makes who fails often wait: after the first free failures, each doubles
 // the wait, up to a bound.
 type Backoff struct {
+	mu         sync.Mutex // guards what follows
 	free       int
 	first, max time.Duration
-
-	mu sync.Mutex // guards by
-	by map[string]failures
+	by         map[string]failures
 }
 
 type failures struct {
@@ -95,6 +100,13 @@ type failures struct {
 // NewBackoff returns a Backoff that forgives free failures.
 func NewBackoff(free int, first, max time.Duration) *Backoff {
 	return &Backoff{free: free, first: first, max: max, by: make(map[string]failures)}
+}
+
+// Adjust changes the rule. Waits that have begun stay as they are.
+func (b *Backoff) Adjust(free int, first, max time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.free, b.first, b.max = free, first, max
 }
 
 // Wait is how long a source must wait before its next try; 0 if it need not.

@@ -111,3 +111,39 @@ func TestRate(t *testing.T) {
 		t.Errorf("%d entries, want at most %d", len(r.by), tableSize)
 	}
 }
+
+// What a reload changes holds from then on; nobody is let off.
+func TestLimitsChange(t *testing.T) {
+	s := NewSlots(10, 2)
+	for i, want := range []bool{true, true, false} {
+		if got := s.Take("x"); got != want {
+			t.Errorf("slot %d of two: %v, want %v", i, got, want)
+		}
+	}
+	s.Resize(3, 3)
+	if !s.Take("x") || s.Take("y") {
+		t.Error("three slots in all: want a third one for x, and none for y")
+	}
+	s.Resize(1, 1)
+	s.Free("x")
+	s.Free("x")
+	if s.Take("x") {
+		t.Error("a slot is given while the only one is taken")
+	}
+	s.Free("x")
+	if !s.Take("x") {
+		t.Error("the only slot is free and not given")
+	}
+
+	b, now := NewBackoff(5, time.Second, time.Minute), time.Unix(1000, 0)
+	b.Failed("x", now)
+	b.Adjust(1, 10*time.Second, time.Minute)
+	b.Failed("x", now)
+	if got := b.Wait("x", now); got != 10*time.Second {
+		t.Errorf("the second failure of one that is forgiven: wait %v, want 10s", got)
+	}
+	b.Adjust(5, time.Second, time.Minute)
+	if got := b.Wait("x", now); got != 10*time.Second {
+		t.Errorf("a wait that has begun is %v, want 10s", got)
+	}
+}

@@ -37,9 +37,9 @@ func (r *Router) arriving(st *stanza.Stanza) *Arriving {
 
 // Handle implements cluster.Item.
 func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
-	host := a.router.Host(a.read.To.Domain())
-	if host == nil { // the host was taken away meanwhile
-		a.finish()
+	host := a.host()
+	if host == nil {
+		a.away(t)
 		return
 	}
 	owner := ac.(*account.Actor)
@@ -84,6 +84,24 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 	}
 }
 
+// host is the recipient's. What a session hands back that ended because its host
+// was taken away is kept like anything else.
+func (a *Arriving) host() *module.Host {
+	if a.again {
+		return a.router.lastHost(a.read.To.Domain())
+	}
+	return a.router.Host(a.read.To.Domain())
+}
+
+// away sends it back: the host was taken away while it was under way, and there
+// is no way to other servers (RFC 6120 §10.4).
+func (a *Arriving) away(t *cluster.Turn) {
+	a.Transit = module.Transit{Turn: t, Host: a.router.lastHost(a.read.To.Domain())}
+	a.sent, a.kept = false, false
+	t.After(a)
+	a.refuse(stanza.ErrRemoteServerNotFound)
+}
+
 // managed reports whether a type of presence is no presence, but about it.
 func managed(typ string) bool {
 	switch typ {
@@ -109,6 +127,9 @@ func (a *Arriving) refuse(err error) {
 	}
 	a.sent = true
 	a.router.bad.Add(1)
+	if a.read.Kind == stanza.Message {
+		a.router.count(a.read.To.Domain()).bounced.Add(1)
+	}
 	a.router.Route(&a.Transit, a.read.ErrorReply(a.router.errorFor(err)))
 }
 
@@ -117,6 +138,7 @@ func (a *Arriving) Committed(t *cluster.Turn) {
 	defer a.finish()
 	if a.kept {
 		a.router.kept.Add(1)
+		a.router.count(a.To.Domain()).kept.Add(1)
 	}
 	if a.copies {
 		a.router.run(a.Host.Stages.Arriving.Copy, &a.Transit, func(error) {})
@@ -138,8 +160,11 @@ func (a *Arriving) Committed(t *cluster.Turn) {
 			a.router.delivered.Add(1)
 		}
 	}
-	if !taken {
+	switch {
+	case !taken:
 		a.missed(t, e)
+	case a.Kind == stanza.Message && a.Type != stanza.TypeError:
+		a.router.count(a.To.Domain()).delivered.Add(1)
 	}
 }
 
@@ -161,7 +186,7 @@ func (a *Arriving) finish() {
 
 // Fail implements cluster.Item.
 func (a *Arriving) Fail(t *cluster.Turn, err error) {
-	a.Transit = module.Transit{Turn: t, Host: a.router.Host(a.read.To.Domain())}
+	a.Transit = module.Transit{Turn: t, Host: a.router.lastHost(a.read.To.Domain())}
 	if a.Host != nil {
 		a.refuse(err)
 	}

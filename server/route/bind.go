@@ -62,8 +62,8 @@ func (b *bind) Handle(t *cluster.Turn, ac cluster.Actor) {
 			}
 		}
 		b.end(t, host, a, b.room, stream.ErrResourceConstraint)
-		a.Add(&account.Resource{ID: s.ID, JID: s.JID, Out: s, Remote: s.Remote})
-		b.router.sessions.Add(1)
+		a.Add(&account.Resource{ID: s.ID, JID: s.JID, Out: s, Remote: s.Remote, Secure: s.Secure, Since: s.Begun})
+		b.router.online.add(s.JID, 1)
 	}
 	res := a.Resource(s.ID)
 	tr := &module.Transit{Host: host, Turn: t, Account: a, Sender: res}
@@ -72,6 +72,8 @@ func (b *bind) Handle(t *cluster.Turn, ac cluster.Actor) {
 	}
 	b.say(t, nil)
 	t.After(cluster.EffectFunc(func(t *cluster.Turn) { t.Send(t.Key(), loggedIn{}) }))
+	// Whoever takes the host away from now on finds the session.
+	t.After(cluster.EffectFunc(func(t *cluster.Turn) { homeless{b.router}.Handle(t, a) }))
 }
 
 // end ends a session in whose place the new one comes, if there is one.
@@ -131,7 +133,7 @@ type ended struct {
 // Handle implements cluster.Item.
 func (e *ended) Handle(t *cluster.Turn, ac cluster.Actor) {
 	a := ac.(*account.Actor)
-	host := e.router.Host(e.session.JID.Domain())
+	host := e.router.lastHost(e.session.JID.Domain())
 	if host == nil {
 		return
 	}
@@ -174,7 +176,7 @@ type departure struct {
 func (r *Router) unbind(t *cluster.Turn, host *module.Host, a *account.Actor, d *departure) {
 	res := d.resource
 	if a.Remove(res.ID) != nil {
-		r.sessions.Add(-1)
+		r.online.add(res.JID, -1)
 	}
 	if d.presence == nil {
 		d.presence = stanza.New(stanza.Presence, stanza.Unavailable, res.JID, jid.JID{})

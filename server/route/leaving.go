@@ -211,6 +211,9 @@ func (l *Leaving) refuse(err error) {
 		return // RFC 6120 §8.3.1: no error for an error
 	}
 	l.router.bad.Add(1)
+	if l.read.Kind == stanza.Message {
+		l.router.count(l.from.JID.Domain()).bounced.Add(1)
+	}
 	reply := l.read.ErrorReply(l.router.errorFor(err))
 	e := session.Entry{Kind: reply.Kind, To: reply.To.String(), Tail: reply.Tail()}
 	l.Turn.After(cluster.EffectFunc(func(t *cluster.Turn) {

@@ -41,9 +41,9 @@ func (r *Router) Inactive(s *session.Session, on bool) {
 }
 
 // Resumed says that a session has another stream.
-func (r *Router) Resumed(s *session.Session, remote string) {
+func (r *Router) Resumed(s *session.Session, remote, secure string) {
 	r.note(s, func(_ *cluster.Turn, _ *account.Actor, res *account.Resource) {
-		res.Remote, res.Inactive = remote, false
+		res.Remote, res.Secure, res.Inactive = remote, secure, false
 	})
 }
 

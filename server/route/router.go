@@ -30,34 +30,21 @@ type Router struct {
 	parts    []account.Part
 	log      *slog.Logger
 	cluster  *cluster.Local
-	hosts    atomic.Pointer[map[string]*module.Host]
+	hosts    atomic.Pointer[hosts]
+	online   online
 
-	sessions             atomic.Int64
 	delivered, kept, bad atomic.Int64
 }
 
 // New returns a router without hosts. parts are what engines keep of an account.
 func New(accounts *account.Store, log *slog.Logger, parts ...account.Part) *Router {
 	r := &Router{accounts: accounts, parts: parts, log: log}
-	r.hosts.Store(&map[string]*module.Host{})
+	r.hosts.Store(new(hosts))
 	return r
 }
 
 // Start gives the router the cluster whose loader it is.
 func (r *Router) Start(c *cluster.Local) { r.cluster = c }
-
-// SetHosts puts these hosts in the place of those before. What is under way
-// finishes with the host it began with.
-func (r *Router) SetHosts(hosts []*module.Host) {
-	m := make(map[string]*module.Host, len(hosts))
-	for _, h := range hosts {
-		m[h.Domain.Domain()] = h
-	}
-	r.hosts.Store(&m)
-}
-
-// Host returns the host of a domain, nil if it is none of ours.
-func (r *Router) Host(domain string) *module.Host { return (*r.hosts.Load())[domain] }
 
 // Stats are figures since the start, and the sessions of now.
 type Stats struct {
@@ -69,7 +56,7 @@ type Stats struct {
 
 // Stats returns the figures.
 func (r *Router) Stats() Stats {
-	return Stats{r.sessions.Load(), r.delivered.Load(), r.kept.Load(), r.bad.Load()}
+	return Stats{int64(r.online.sessions("")), r.delivered.Load(), r.kept.Load(), r.bad.Load()}
 }
 
 // Load implements cluster.Loader.

@@ -129,7 +129,8 @@ func (s *restoring) Handle(t *cluster.Turn, ac cluster.Actor) {
 	case a.Resource(s.session.ID) != nil:
 		return
 	}
-	res := &account.Resource{ID: s.session.ID, JID: s.session.JID, Out: s.session, Remote: s.st.Remote, Confirms: true, Inactive: true}
+	res := &account.Resource{ID: s.session.ID, JID: s.session.JID, Out: s.session, Remote: s.st.Remote, Since: s.session.Begun,
+		Confirms: true, Inactive: true}
 	if s.st.Presence != nil {
 		st, err := parseStored(s.st.Presence)
 		if err != nil {
@@ -144,7 +145,7 @@ func (s *restoring) Handle(t *cluster.Turn, ac cluster.Actor) {
 		}
 	}
 	a.Add(res)
-	s.router.sessions.Add(1)
+	s.router.online.add(res.JID, 1)
 	for _, list := range [][]session.Entry{s.st.Session.Unacked, s.st.Session.Queue} {
 		for _, e := range list {
 			if e.Owed {

@@ -156,12 +156,14 @@ func (o *outbound) settle(h uint32) (settled []Entry, err error) {
 	return settled, nil
 }
 
-// Ack queues our own acknowledgement of h. Flush sends it.
-func (s *Session) Ack(h uint32) {
-	b := xmltree.Marshal(negotiate.Ack{H: h}, ns.Client)
+// Ack queues our own acknowledgement of what is done. Flush sends it. Several
+// goroutines do so: who queues first must not have counted last, for an h that
+// goes back is an impossible one.
+func (s *Session) Ack() {
 	s.mu.Lock()
 	if !s.closed {
-		s.put(Entry{Tail: b})
+		h, _ := s.In.H()
+		s.put(Entry{Tail: xmltree.Marshal(negotiate.Ack{H: h}, ns.Client)})
 	}
 	s.mu.Unlock()
 }

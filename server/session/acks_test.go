@@ -186,7 +186,8 @@ func TestQueuedBytesWithAcks(t *testing.T) {
 	c := &socket{}
 	s := newSession(c, limits())
 	s.EnableAcks([]byte("<enabled/>"))
-	s.Ack(7)
+	session.SetH(s.In, 7)
+	s.Ack()
 	s.Send(message(1))
 	s.Flush(true)
 	if q, _ := s.Queued(); q != 0 {
@@ -195,13 +196,14 @@ func TestQueuedBytesWithAcks(t *testing.T) {
 	if want := "<enabled/><a xmlns='" + ns.Acks + "' h='7'/>" + written(1); c.text() != want {
 		t.Errorf("written %q, want %q", c.text(), want)
 	}
-	s.Ack(math.MaxUint32)
+	session.SetH(s.In, math.MaxUint32)
+	s.Ack()
 	s.Flush(true)
 	if !strings.HasSuffix(c.text(), " h='4294967295'/>") {
 		t.Errorf("written %q", c.text())
 	}
 	s.End()
-	s.Ack(9)
+	s.Ack()
 }
 
 // A client that reads and never acknowledges is closed at the limits.

@@ -32,7 +32,7 @@ func (s *Session) Asked() {
 		s.mu.Unlock()
 		return
 	}
-	h, all := s.In.H()
+	_, all := s.In.H()
 	a.owed = !all
 	if !all {
 		if a.timer == nil {
@@ -43,7 +43,7 @@ func (s *Session) Asked() {
 	}
 	s.mu.Unlock()
 	if all {
-		s.Ack(h)
+		s.Ack()
 		s.Flush(true)
 	}
 }
@@ -56,13 +56,13 @@ func (s *Session) advanced() {
 		s.mu.Unlock()
 		return
 	}
-	h, all := s.In.H()
+	_, all := s.In.H()
 	if all {
 		a.stop()
 	}
 	s.mu.Unlock()
 	if all {
-		s.Ack(h)
+		s.Ack()
 		s.Flush(false)
 	}
 }
@@ -73,8 +73,7 @@ func (s *Session) late() {
 	owed := s.answers.owed
 	s.mu.Unlock()
 	if owed {
-		h, _ := s.In.H()
-		s.Ack(h)
+		s.Ack()
 		s.Flush(false)
 	}
 }

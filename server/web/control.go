@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"time"
 
 	"kith/server/account"
+	"kith/server/archive"
 	"kith/server/storage"
 	"kith/xmpp/jid"
 	"kith/xmpp/sasl"
@@ -21,21 +23,36 @@ const maxChange = 64 << 10
 
 // Status is what kith status shows.
 type Status struct {
-	Version    string    `json:"version"`
-	Begun      time.Time `json:"begun"`
-	Hosts      []string  `json:"hosts"`
-	Database   string    `json:"database"`
-	Healthy    bool      `json:"healthy"`
-	Problem    string    `json:"problem,omitempty"`
-	Accounts   int       `json:"accounts"`
-	Sessions   int64     `json:"sessions"`
-	Streams    int       `json:"streams"`
-	Waiting    int       `json:"waiting_for_login"`
-	Delivered  int64     `json:"stanzas_delivered"`
-	Bounced    int64     `json:"stanzas_bounced"`
-	Commits    int64     `json:"commits"`
-	CommitMean float64   `json:"commit_mean_ms"`
-	Panics     int64     `json:"panics"`
+	Version    string       `json:"version"`
+	Begun      time.Time    `json:"begun"`
+	Hosts      []HostStatus `json:"hosts"`
+	Database   string       `json:"database"`
+	Healthy    bool         `json:"healthy"`
+	Problem    string       `json:"problem,omitempty"`
+	Accounts   int          `json:"accounts"`
+	Sessions   int64        `json:"sessions"`
+	Resumable  int          `json:"resumable"` // of the sessions, with a stream or without
+	Streams    int          `json:"streams"`
+	Waiting    int          `json:"waiting_for_login"`
+	Delivered  int64        `json:"stanzas_delivered"`
+	Bounced    int64        `json:"stanzas_bounced"`
+	Commits    int64        `json:"commits"`
+	CommitMean float64      `json:"commit_mean_ms"`
+	Heap       uint64       `json:"heap_bytes"`   // in use
+	Memory     uint64       `json:"memory_bytes"` // that the system gave
+	Panics     int64        `json:"panics"`
+}
+
+// HostStatus is what kith status shows of a host: messages are counted since the
+// start, each once.
+type HostStatus struct {
+	Host      string `json:"host"`
+	Accounts  int    `json:"accounts"`
+	Sessions  int    `json:"sessions"`
+	Delivered int64  `json:"messages_delivered"` // at once
+	Kept      int64  `json:"messages_kept"`      // for nobody was there
+	Bounced   int64  `json:"messages_bounced"`
+	Waiting   int    `json:"messages_waiting"` // now, for a client to take them
 }
 
 // Change is what a command changes of an account.
@@ -43,6 +60,14 @@ type Change struct {
 	JID      jid.JID `json:"jid"`
 	Password string  `json:"password,omitempty"`
 	Admin    bool    `json:"admin,omitempty"`
+}
+
+// Report is what kith reload shows: what a reload has done.
+type Report struct {
+	File     string   `json:"file"`     // that was read; "" if there is none
+	Changed  []string `json:"changed"`  // what holds from now on
+	Restart  []string `json:"restart"`  // what holds after a restart only
+	Warnings []string `json:"warnings"` // what is not as it should be
 }
 
 // Problem is a refusal: what failed, why, what to do.
@@ -56,6 +81,9 @@ var errNoHost = errors.New("not a host of this server")
 func (s *Server) controlRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", s.status)
+	mux.HandleFunc("POST /reload", s.reload)
+	mux.HandleFunc("GET /sessions", s.listSessions)
+	mux.HandleFunc("POST /session/close", s.closeSessions)
 	mux.HandleFunc("GET /accounts", s.listAccounts)
 	mux.HandleFunc("POST /account/create", s.change("create account", func(ctx context.Context, c Change) error {
 		if s.Router.Host(c.JID.Domain()) == nil {
@@ -161,10 +189,21 @@ func (s *Server) explain(j jid.JID, err error) (status int, why string) {
 }
 
 func (s *Server) hosts() (names []string) {
-	for _, h := range s.Config.Hosts {
-		names = append(names, h.Domain())
+	for _, h := range s.Router.Hosts() {
+		names = append(names, h.Domain.Domain())
 	}
 	return names
+}
+
+// reload takes up the configuration. Its errors are many lines, each with its
+// place.
+func (s *Server) reload(w http.ResponseWriter, _ *http.Request) {
+	report, err := s.Reload()
+	if err != nil {
+		refuse(w, http.StatusUnprocessableEntity, err.Error())
+		return
+	}
+	reply(w, report)
 }
 
 func (s *Server) listAccounts(w http.ResponseWriter, r *http.Request) {
@@ -184,20 +223,36 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
 	defer cancel()
 	rs, cs, db := s.Router.Stats(), s.Clients.Stats(), s.DB.Stats()
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
 	st := Status{
-		Version: s.Version, Begun: s.Begun, Hosts: s.hosts(), Database: s.DB.Dialect().String(), Healthy: true,
-		Sessions: rs.Sessions, Streams: cs.Streams, Waiting: cs.Waiting,
+		Version: s.Version, Begun: s.Begun, Database: s.DB.Dialect().String(), Healthy: true,
+		Sessions: rs.Sessions, Resumable: cs.Resumable, Streams: cs.Streams, Waiting: cs.Waiting,
 		Delivered: rs.Delivered, Bounced: rs.Bounced, Commits: db.Groups, Panics: s.Cluster.Stats().Panics,
+		Heap: mem.HeapAlloc, Memory: mem.Sys - mem.HeapReleased,
 	}
 	if db.Groups > 0 {
 		st.CommitMean = db.CommitSum.Seconds() * 1e3 / float64(db.Groups)
 	}
-	n, err := s.Accounts.Count(ctx)
+	accounts, err := s.Accounts.CountByHost(ctx)
+	var waiting map[string]int
+	if err == nil {
+		waiting, err = archive.CountByHost(ctx, s.DB)
+	}
 	if err == nil {
 		err = s.DB.Ping(ctx)
 	}
-	if st.Accounts = n; err != nil {
+	if err != nil {
 		st.Healthy, st.Problem = false, err.Error()
+	}
+	for _, n := range accounts {
+		st.Accounts += n
+	}
+	for _, h := range s.Router.HostStats() {
+		st.Hosts = append(st.Hosts, HostStatus{
+			Host: h.Host, Accounts: accounts[h.Host], Sessions: h.Sessions,
+			Delivered: h.Delivered, Kept: h.Kept, Bounced: h.Bounced, Waiting: waiting[h.Host],
+		})
 	}
 	reply(w, st)
 }

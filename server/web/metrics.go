@@ -1,9 +1,14 @@
 package web
 
 import (
+	"context"
 	"runtime"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"kith/server/route"
 )
 
 // figure is one metric: how it is called and where it comes from.
@@ -55,11 +60,65 @@ func figures() []figure {
 	}
 }
 
+// hostFigure is a metric that each host has.
+type hostFigure struct {
+	name, help string
+	kind       prometheus.ValueType
+	value      func(route.HostStats) int64
+}
+
+func hostFigures() []hostFigure {
+	return []hostFigure{
+		{"kith_host_sessions", "Sessions of a host.", gauge, func(h route.HostStats) int64 { return int64(h.Sessions) }},
+		{"kith_host_messages_delivered_total", "Messages to a host that sessions took at once.", counter, func(h route.HostStats) int64 { return h.Delivered }},
+		{"kith_host_messages_kept_total", "Messages to a host that were kept because nobody was there.", counter, func(h route.HostStats) int64 { return h.Kept }},
+		{"kith_host_messages_bounced_total", "Messages of a host that were sent back with an error.", counter, func(h route.HostStats) int64 { return h.Bounced }},
+	}
+}
+
+// accountsName is a metric of each host that has to be read from the database.
+const accountsName = "kith_host_accounts"
+
+// census is how many accounts there are. Who asks often does not make the database
+// count as often.
+type census struct {
+	mu sync.Mutex // guards what follows
+	at time.Time
+	by map[string]int
+}
+
+// countEvery is how old a count may be.
+const countEvery = time.Minute
+
+// accounts returns the number of accounts by host, nil if the database does not
+// answer.
+func (s *Server) accounts() map[string]int {
+	c := &s.census
+	c.mu.Lock()
+	by, at := c.by, c.at
+	c.mu.Unlock()
+	if by != nil && time.Since(at) < countEvery {
+		return by
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	by, err := s.Accounts.CountByHost(ctx)
+	if err != nil {
+		s.Log.Warn("accounts not counted", "error", err)
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.by, c.at = by, time.Now()
+	return by
+}
+
 // collector reads the figures when it is asked for them.
 type collector struct{ s *Server }
 
-// Describe implements prometheus.Collector.
-func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+// Describe implements prometheus.Collector. It says nothing beforehand: hosts come
+// and go.
+func (c collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
@@ -67,5 +126,19 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	runtime.ReadMemStats(&r.mem)
 	for _, f := range figures() {
 		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(f.name, f.help, nil, nil), f.kind, f.value(r))
+	}
+	hosts := c.s.Router.HostStats()
+	label := []string{"host"}
+	for _, f := range hostFigures() {
+		d := prometheus.NewDesc(f.name, f.help, label, nil)
+		for _, h := range hosts {
+			ch <- prometheus.MustNewConstMetric(d, f.kind, float64(f.value(h)), h.Host)
+		}
+	}
+	if by := c.s.accounts(); by != nil {
+		d := prometheus.NewDesc(accountsName, "Accounts of a host, at most a minute old.", label, nil)
+		for _, h := range hosts {
+			ch <- prometheus.MustNewConstMetric(d, gauge, float64(by[h.Host]), h.Host)
+		}
 	}
 }

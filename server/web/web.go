@@ -25,7 +25,7 @@ import (
 
 // Parts are what the pages speak of.
 type Parts struct {
-	Config   *config.Config
+	Config   *config.Config // that of the start
 	Version  string
 	Log      *slog.Logger
 	Begun    time.Time
@@ -34,12 +34,14 @@ type Parts struct {
 	Router   *route.Router
 	Cluster  *cluster.Local
 	Clients  *c2s.Server
+	Reload   func() (Report, error) // takes up the configuration
 }
 
 // Server answers HTTP.
 type Server struct {
 	Parts
 	admin, control http.Server
+	census         census
 }
 
 // New returns a server for these parts.

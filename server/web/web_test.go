@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"kith/server/account"
+	"kith/server/archive"
 	"kith/server/c2s"
 	"kith/server/cluster"
 	"kith/server/config"
@@ -41,6 +42,9 @@ func start(t *testing.T) *Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() }) // a test may have closed it
+	if err := db.Migrate(t.Context(), archive.Migrations()); err != nil {
+		t.Fatal(err)
+	}
 	accounts, err := account.Open(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +60,7 @@ func start(t *testing.T) *Server {
 	r.Start(cl)
 	return New(Parts{
 		Config: c, Version: "1.2.3", Log: log, Begun: time.Now(), DB: db, Accounts: accounts, Router: r, Cluster: cl,
-		Clients: c2s.New(c, accounts, r, cl, new(tls.Config), log),
+		Clients: c2s.New(c, accounts, r, cl, func(string) *tls.Config { return nil }, log),
 	})
 }
 
@@ -132,8 +136,8 @@ func TestMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatalf("GET /metrics: %v in %s", err, body)
 	}
-	if len(families) != len(figures()) {
-		t.Errorf("%d figures, want %d", len(families), len(figures()))
+	if want := len(figures()) + len(hostFigures()) + 1; len(families) != want {
+		t.Errorf("%d figures, want %d", len(families), want)
 	}
 	for name, f := range families {
 		counts := strings.HasSuffix(name, "_total")
@@ -192,7 +196,7 @@ func TestControl(t *testing.T) {
 		{"POST", "/account/delete", `{"jid":"romeo@localhost"}`, 404, "delete account romeo@localhost: there is no such account; kith account list"},
 		{"POST", "/account/enable", `{"jid":"romeo@localhost"}`, 404, "enable account romeo@localhost"},
 		{"POST", "/account/password", romeo, 404, "set password of romeo@localhost"},
-		{"GET", "/status", "", 200, `"hosts":["localhost","verona.example"]`},
+		{"GET", "/status", "", 200, `"hosts":[{"host":"localhost","accounts":0,`},
 
 		{"POST", "/account/create", `{"jid":"romeo@mantua.example","password":"secret"}`, 404, "mantua.example is not a host of this server; it serves localhost, verona.example"},
 		{"POST", "/account/create", `{"jid":"romeo@localhost"}`, 422, "choose another"},

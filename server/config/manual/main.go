@@ -64,6 +64,8 @@ know, or a value it cannot use, stops the start with the file, line and column, 
 ` + "`kith serve --local`" + ` needs no file. Named with ` + "`--config`" + `, a file changes single keys of what ` + "`--local`" + ` starts from: the host
 localhost, data in ` + "`.kith`" + `, listeners on 127.0.0.1, registration open and without limit, no rates. Its listeners stay on loopback.
 
+A running server takes up a changed file with ` + "`kith reload`" + `, all but what is said to need a restart.
+
 Keys marked *not in this version* are promised names; setting one stops the start.
 `
 
@@ -123,7 +125,11 @@ func (w *writer) section(f reflect.StructField, v reflect.Value) {
 	if t.Kind() == reflect.Slice {
 		title = "[" + title + "]"
 	}
-	fmt.Fprintf(w, "\n## `[%s]`\n\n%s\n", title, w.comment("Config", f.Name))
+	about := w.comment("Config", f.Name)
+	if f.Tag.Get("restart") == "true" {
+		about += " A change needs a restart."
+	}
+	fmt.Fprintf(w, "\n## `[%s]`\n\n%s\n", title, about)
 	if f.Tag.Get("later") == "true" {
 		w.WriteString("\n*Not in this version.*\n")
 		return
@@ -147,6 +153,9 @@ func (w *writer) keys(typeName string, v reflect.Value, nested bool) {
 			continue
 		}
 		comment := w.comment(typeName, f.Name)
+		if f.Tag.Get("restart") == "true" {
+			comment += " Needs a restart."
+		}
 		value := literal(v.Field(i))
 		switch {
 		case f.Tag.Get("later") == "true":
