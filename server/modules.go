@@ -14,6 +14,7 @@ import (
 	"kith/server/module/offline"
 	"kith/server/module/ping"
 	"kith/server/module/presence"
+	"kith/server/module/private"
 	"kith/server/module/register"
 	"kith/server/module/roster"
 	"kith/server/module/time"
@@ -33,6 +34,7 @@ func Modules() []module.Definition {
 		time.Module,
 		legacysession.Module,
 		blocking.Module,
+		private.Module,
 		presence.Module,
 		roster.Module,
 		mam.Module,
