@@ -18,6 +18,7 @@ import (
 	"kith/server/module/register"
 	"kith/server/module/roster"
 	"kith/server/module/time"
+	"kith/server/module/vcard"
 	"kith/server/module/version"
 )
 
@@ -35,6 +36,7 @@ func Modules() []module.Definition {
 		legacysession.Module,
 		blocking.Module,
 		private.Module,
+		vcard.Module,
 		presence.Module,
 		roster.Module,
 		mam.Module,

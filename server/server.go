@@ -23,6 +23,7 @@ import (
 	"kith/server/config"
 	"kith/server/module"
 	"kith/server/module/private"
+	"kith/server/module/vcard"
 	"kith/server/roster"
 	"kith/server/route"
 	"kith/server/storage"
@@ -62,15 +63,15 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 			s.db.Close() //nolint:errcheck // the error that matters is the other
 		}
 	}()
-	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations(), blocklist.Migrations(), route.Migrations(), private.Migrations()} {
+	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations(), blocklist.Migrations(), route.Migrations(), private.Migrations(), vcard.Migrations()} {
 		if err := s.db.Migrate(ctx, m); err != nil {
 			return nil, err
 		}
 	}
-	if s.accounts, err = account.Open(ctx, s.db, slices.Concat(archive.Purges, roster.Purges, blocklist.Purges, route.Purges, private.Purges)...); err != nil {
+	if s.accounts, err = account.Open(ctx, s.db, slices.Concat(archive.Purges, roster.Purges, blocklist.Purges, route.Purges, private.Purges, vcard.Purges)...); err != nil {
 		return nil, err
 	}
-	s.router = route.New(s.accounts, log, archive.Load, roster.Load, blocklist.Load, private.Load)
+	s.router = route.New(s.accounts, log, archive.Load, roster.Load, blocklist.Load, private.Load, vcard.Load)
 	hosts, err := s.hosts()
 	if err != nil {
 		return nil, err
