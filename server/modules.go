@@ -9,6 +9,7 @@ import (
 	"kith/server/module/contact"
 	"kith/server/module/csi"
 	"kith/server/module/disco"
+	"kith/server/module/last"
 	"kith/server/module/legacysession"
 	"kith/server/module/mam"
 	"kith/server/module/offline"
@@ -38,6 +39,7 @@ func Modules() []module.Definition {
 		private.Module,
 		vcard.Module,
 		presence.Module,
+		last.Module,
 		roster.Module,
 		mam.Module,
 		offline.Module,

@@ -22,6 +22,7 @@ import (
 	"kith/server/cluster"
 	"kith/server/config"
 	"kith/server/module"
+	"kith/server/module/last"
 	"kith/server/module/private"
 	"kith/server/module/vcard"
 	"kith/server/roster"
@@ -63,15 +64,15 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 			s.db.Close() //nolint:errcheck // the error that matters is the other
 		}
 	}()
-	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations(), blocklist.Migrations(), route.Migrations(), private.Migrations(), vcard.Migrations()} {
+	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations(), blocklist.Migrations(), route.Migrations(), private.Migrations(), vcard.Migrations(), last.Migrations()} {
 		if err := s.db.Migrate(ctx, m); err != nil {
 			return nil, err
 		}
 	}
-	if s.accounts, err = account.Open(ctx, s.db, slices.Concat(archive.Purges, roster.Purges, blocklist.Purges, route.Purges, private.Purges, vcard.Purges)...); err != nil {
+	if s.accounts, err = account.Open(ctx, s.db, slices.Concat(archive.Purges, roster.Purges, blocklist.Purges, route.Purges, private.Purges, vcard.Purges, last.Purges)...); err != nil {
 		return nil, err
 	}
-	s.router = route.New(s.accounts, log, archive.Load, roster.Load, blocklist.Load, private.Load, vcard.Load)
+	s.router = route.New(s.accounts, log, archive.Load, roster.Load, blocklist.Load, private.Load, vcard.Load, last.Load)
 	hosts, err := s.hosts()
 	if err != nil {
 		return nil, err
@@ -117,7 +118,7 @@ func (s *Server) hosts() ([]*module.Host, error) {
 	for _, domain := range s.config.Hosts {
 		h := &module.Host{
 			Domain: domain, DB: s.db, Accounts: s.accounts, Router: s.router,
-			Config: s.config, Version: s.version, Log: s.log.With("host", domain.Domain()),
+			Config: s.config, Version: s.version, Begun: s.begun, Log: s.log.With("host", domain.Domain()),
 		}
 		for _, d := range list {
 			if !s.config.ModuleEnabled(d.Name) {

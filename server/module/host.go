@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"kith/server/account"
 	"kith/server/config"
@@ -32,7 +33,8 @@ type Host struct {
 	Accounts *account.Store
 	Router   Router
 	Config   *config.Config
-	Version  string // of the program
+	Version  string    // of the program
+	Begun    time.Time // when the server was started
 	Log      *slog.Logger
 
 	iqs      map[iqKey]answerer
