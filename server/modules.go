@@ -5,6 +5,7 @@ import (
 	"kith/server/module/adhoc"
 	"kith/server/module/admin"
 	"kith/server/module/blocking"
+	"kith/server/module/caps"
 	"kith/server/module/carbons"
 	"kith/server/module/contact"
 	"kith/server/module/csi"
@@ -39,6 +40,7 @@ func Modules() []module.Definition {
 		private.Module,
 		vcard.Module,
 		presence.Module,
+		caps.Module,
 		last.Module,
 		roster.Module,
 		mam.Module,

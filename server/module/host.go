@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"kith/server/account"
+	"kith/server/caps"
 	"kith/server/config"
 	"kith/server/session"
 	"kith/server/storage"
@@ -31,6 +32,7 @@ type Host struct {
 	Facts    Facts
 	DB       *storage.DB
 	Accounts *account.Store
+	Caps     *caps.Cache
 	Router   Router
 	Config   *config.Config
 	Version  string    // of the program

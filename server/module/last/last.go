@@ -33,6 +33,7 @@ var nameStatus = xmltree.Name{Space: ns.Client, Local: "status"}
 func attach(h *module.Host, _ struct{}) error {
 	h.DiscoFeature(ns.Last)
 	h.AccountFeature(ns.Last)
+	h.Keep(words)
 	h.IQ(stanza.Get, xlast.Name, module.ToServer, uptime)
 	h.IQ(stanza.Get, xlast.Name, module.ToAccount, answer)
 	h.Stages.Arriving.Check = append(h.Stages.Arriving.Check, guard)

@@ -44,5 +44,5 @@ func Parse(el xmltree.Element) (Query, error) {
 	if err != nil || !el.Is(Name) {
 		return Query{}, ErrMalformed
 	}
-	return Query{Known: true, Ago: time.Duration(min(n, longest)) * time.Second, Status: el.Text()}, nil //nolint:gosec // bounded by longest
+	return Query{Known: true, Ago: time.Duration(min(n, longest)) * time.Second, Status: el.Text()}, nil
 }
