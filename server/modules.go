@@ -5,18 +5,22 @@ import (
 	"kith/server/module/adhoc"
 	"kith/server/module/admin"
 	"kith/server/module/blocking"
+	"kith/server/module/caps"
 	"kith/server/module/carbons"
 	"kith/server/module/contact"
 	"kith/server/module/csi"
 	"kith/server/module/disco"
+	"kith/server/module/last"
 	"kith/server/module/legacysession"
 	"kith/server/module/mam"
 	"kith/server/module/offline"
 	"kith/server/module/ping"
 	"kith/server/module/presence"
+	"kith/server/module/private"
 	"kith/server/module/register"
 	"kith/server/module/roster"
 	"kith/server/module/time"
+	"kith/server/module/vcard"
 	"kith/server/module/version"
 )
 
@@ -33,7 +37,11 @@ func Modules() []module.Definition {
 		time.Module,
 		legacysession.Module,
 		blocking.Module,
+		private.Module,
+		vcard.Module,
 		presence.Module,
+		caps.Module,
+		last.Module,
 		roster.Module,
 		mam.Module,
 		offline.Module,

@@ -21,9 +21,13 @@ import (
 	"kith/server/archive"
 	"kith/server/blocklist"
 	"kith/server/c2s"
+	"kith/server/caps"
 	"kith/server/cluster"
 	"kith/server/config"
 	"kith/server/module"
+	"kith/server/module/last"
+	"kith/server/module/private"
+	"kith/server/module/vcard"
 	"kith/server/roster"
 	"kith/server/route"
 	"kith/server/storage"
@@ -39,6 +43,7 @@ type Server struct {
 	log      *slog.Logger
 	db       *storage.DB
 	accounts *account.Store
+	caps     *caps.Cache
 	cluster  *cluster.Local
 	router   *route.Router
 	clients  *c2s.Server
@@ -72,15 +77,18 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 			s.db.Close() //nolint:errcheck // the error that matters is the other
 		}
 	}()
-	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations(), blocklist.Migrations(), route.Migrations()} {
+	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations(), blocklist.Migrations(), route.Migrations(), caps.Migrations(), private.Migrations(), vcard.Migrations(), last.Migrations()} {
 		if err := s.db.Migrate(ctx, m); err != nil {
 			return nil, err
 		}
 	}
-	if s.accounts, err = account.Open(ctx, s.db, slices.Concat(archive.Purges, roster.Purges, blocklist.Purges, route.Purges)...); err != nil {
+	if s.accounts, err = account.Open(ctx, s.db, slices.Concat(archive.Purges, roster.Purges, blocklist.Purges, route.Purges, private.Purges, vcard.Purges, last.Purges)...); err != nil {
 		return nil, err
 	}
-	s.router = route.New(s.accounts, log, archive.Load, roster.Load, blocklist.Load)
+	if s.caps, err = caps.Open(ctx, s.db, log); err != nil {
+		return nil, err
+	}
+	s.router = route.New(s.accounts, log, archive.Load, roster.Load, blocklist.Load, private.Load, vcard.Load, last.Load)
 	hosts, err := s.hosts(c)
 	if err != nil {
 		return nil, err
@@ -130,8 +138,8 @@ func (s *Server) hosts(c *config.Config) ([]*module.Host, error) {
 	var hosts []*module.Host
 	for _, domain := range c.Hosts {
 		h := &module.Host{
-			Domain: domain, DB: s.db, Accounts: s.accounts, Router: s.router,
-			Config: c, Version: s.version, Log: s.log.With("host", domain.Domain()),
+			Domain: domain, DB: s.db, Accounts: s.accounts, Caps: s.caps, Router: s.router,
+			Config: c, Version: s.version, Begun: s.begun, Log: s.log.With("host", domain.Domain()),
 		}
 		for _, d := range list {
 			if !c.ModuleEnabled(d.Name) {

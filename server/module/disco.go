@@ -5,6 +5,7 @@ import (
 
 	"kith/server/account"
 	"kith/server/blocklist"
+	"kith/server/caps"
 	"kith/xmpp/jid"
 	xdisco "kith/xmpp/xep/disco"
 	"kith/xmpp/xmltree"
@@ -57,6 +58,16 @@ func (h *Host) DiscoNode(t *Transit, to Target, node string) (*xdisco.Info, *xdi
 	return nil, nil, nil
 }
 
+// Info is what the host says of itself, once all modules are attached.
+func (h *Host) Info() *xdisco.Info {
+	d := h.Disco()
+	return &xdisco.Info{
+		Identities: []xdisco.Identity{{Category: "server", Type: "im", Name: "Kith"}},
+		Features:   d.Features,
+		Forms:      d.Forms,
+	}
+}
+
 // Disco returns what was announced, features sorted and once each.
 func (h *Host) Disco() Disco {
 	d := h.disco
@@ -83,4 +94,7 @@ type Facts struct {
 	// Blocking: the account has changed whom it blocks. Who was blocked is to see no
 	// more of it, who was unblocked what there is to see now (XEP-0191 §3.3, §3.4).
 	Blocking []func(t *Transit, c *blocklist.Change)
+	// Capable: what a session can do has become known, or is something else now;
+	// caps.Of tells what. was is what was known before.
+	Capable []func(t *Transit, r *account.Resource, was *caps.Known)
 }

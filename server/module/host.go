@@ -13,8 +13,10 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"kith/server/account"
+	"kith/server/caps"
 	"kith/server/config"
 	"kith/server/session"
 	"kith/server/storage"
@@ -30,9 +32,11 @@ type Host struct {
 	Facts    Facts
 	DB       *storage.DB
 	Accounts *account.Store
+	Caps     *caps.Cache
 	Router   Router
 	Config   *config.Config
-	Version  string // of the program
+	Version  string    // of the program
+	Begun    time.Time // when the server was started
 	Log      *slog.Logger
 
 	iqs      map[iqKey]answerer

@@ -4,11 +4,24 @@ import (
 	"kith/server/cluster"
 	"kith/server/roster"
 	"kith/xmpp/jid"
+	"kith/xmpp/stanza"
 )
 
 // Own reports whether the owner in whose lane we are is the one who asks. What
 // an account says to others must not tell them that it exists (RFC 6121 §8.5.1).
 func (t *Transit) Own() bool { return t.Account != nil && t.From.Bare() == t.Account.JID }
+
+// Owned refuses what only the account's own sessions may ask. Who may not know
+// that there is an account gets the words that one gets that does not exist.
+func (t *Transit) Owned() error {
+	switch {
+	case t.Own() && t.Sender != nil:
+		return nil
+	case t.Sees(t.From):
+		return stanza.ErrForbidden
+	}
+	return stanza.ErrServiceUnavailable
+}
 
 // Sees reports whether somebody may see the presence of the account in whose lane
 // we are: its owner, and who is subscribed. Those know that it exists.

@@ -35,12 +35,7 @@ func hostInfo(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
 	if name := t.Payload().Attr("node"); name != "" {
 		return nodeInfo(t, module.ToServer, name)
 	}
-	d := t.Host.Disco()
-	return &xdisco.Info{
-		Identities: []xdisco.Identity{{Category: "server", Type: "im", Name: "Kith"}},
-		Features:   d.Features,
-		Forms:      d.Forms,
-	}, nil
+	return t.Host.Info(), nil
 }
 
 func hostItems(_ context.Context, t *module.Transit) (xmltree.Appender, error) {

@@ -19,7 +19,7 @@ const big = 200
 // get answers with the roster, or with what has changed since the version that
 // the client has (RFC 6121 §2.1.3, §2.6). From now on the resource gets pushes.
 func (m *contacts) get(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
-	if err := owned(t); err != nil {
+	if err := t.Owned(); err != nil {
 		return nil, err
 	}
 	q, err := xroster.Parse(t.Payload())

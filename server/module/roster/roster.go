@@ -90,18 +90,6 @@ func attach(h *module.Host, c Config) error {
 	return nil
 }
 
-// owned refuses what others ask (RFC 6121 §2.3.3). Who is not subscribed gets the
-// words that an account gets that does not exist.
-func owned(t *module.Transit) error {
-	switch {
-	case t.Own() && t.Sender != nil:
-		return nil
-	case t.Sees(t.From):
-		return stanza.ErrForbidden
-	}
-	return stanza.ErrServiceUnavailable
-}
-
 // interest is what a resource that has asked for the roster is to learn (RFC 6121
 // §2.2).
 type interest struct {
@@ -197,7 +185,8 @@ func hide(t *module.Transit, to jid.JID) {
 
 // set adds, changes or removes a contact (RFC 6121 §2.3, §2.4, §2.5).
 func (m *contacts) set(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
-	if err := owned(t); err != nil {
+	// RFC 6121 §2.3.3
+	if err := t.Owned(); err != nil {
 		return nil, err
 	}
 	want, err := m.wanted(t)

@@ -22,6 +22,7 @@ var (
 	nameIdentity = xmltree.Name{Space: ns.DiscoInfo, Local: "identity"}
 	nameFeature  = xmltree.Name{Space: ns.DiscoInfo, Local: "feature"}
 	nameItem     = xmltree.Name{Space: ns.DiscoItems, Local: "item"}
+	nameLang     = xmltree.Name{Space: ns.XML, Local: "lang"}
 )
 
 // ErrMalformed is returned for a result that is none.
@@ -50,7 +51,7 @@ func (i *Info) AppendXML(w *xmltree.Writer) {
 		w.Attr("category", id.Category)
 		w.Attr("type", id.Type)
 		if id.Lang != "" {
-			w.AttrNS(xmltree.Name{Space: ns.XML, Local: "lang"}, id.Lang)
+			w.AttrNS(nameLang, id.Lang)
 		}
 		w.AttrOpt("name", id.Name)
 		w.Close()
@@ -85,7 +86,8 @@ func (i *Info) Form(name string) *form.Form {
 }
 
 // ParseInfo reads a result of disco#info, or a request. What it does not know it
-// skips; forms that are none are skipped too.
+// skips; forms that are none are skipped too. The language of an identity is what
+// stands at it: it is a part of what tells two apart (XEP-0030 §3.1).
 func ParseInfo(el xmltree.Element) (*Info, error) {
 	if !el.Is(NameInfo) {
 		return nil, ErrMalformed
@@ -94,8 +96,9 @@ func ParseInfo(el xmltree.Element) (*Info, error) {
 	for c := range el.Children() {
 		switch c.Name() {
 		case nameIdentity:
+			lang, _ := c.LookupAttr(nameLang)
 			i.Identities = append(i.Identities, Identity{
-				Category: c.Attr("category"), Type: c.Attr("type"), Lang: c.Lang(), Name: c.Attr("name"),
+				Category: c.Attr("category"), Type: c.Attr("type"), Lang: lang, Name: c.Attr("name"),
 			})
 		case nameFeature:
 			i.Features = append(i.Features, c.Attr("var"))
