@@ -49,10 +49,11 @@ type Server struct {
 	done   *bufio.Reader
 }
 
-// NewServer starts a server of the test's own, for tests that crash it. Where no
-// PostgreSQL is installed the test is skipped; with CI=true it fails.
+// NewServer starts a server of the test's own, for tests that crash it. It is skipped as
+// for Postgres.
 func NewServer(t testing.TB) *Server {
 	t.Helper()
+	wanted(t)
 	s, err := startServer()
 	if err != nil {
 		unavailable(t, err)
