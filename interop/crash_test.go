@@ -28,6 +28,9 @@ const settledByAcks = false
 // crashSenders send at once.
 const crashSenders = 4
 
+// unread is how long before the server is killed the recipient ceases to read.
+const unread = 100 * time.Millisecond
+
 // TestCrash: a message that was acknowledged (XEP-0198) is in the store after
 // the server was killed while messages flowed; it, and any other, at most once.
 // Its recipient gets it: an absent one once, a present one again if it had not
@@ -92,7 +95,7 @@ type flow struct {
 func crash(t *testing.T, s *server, cycle int, life time.Duration) *flow {
 	t.Helper()
 	absent := &crashRecipient{user: fmt.Sprintf("absent%d", cycle)}
-	present := &crashRecipient{user: fmt.Sprintf("present%d", cycle)}
+	present := &crashRecipient{user: fmt.Sprintf("present%d", cycle), pause: make(chan struct{})}
 	recipients := []*crashRecipient{absent, present}
 	for _, r := range recipients {
 		register(t, s, r.user)
@@ -116,6 +119,8 @@ func crash(t *testing.T, s *server, cycle int, life time.Duration) *flow {
 		streams.Go(func() { sender.send(stop) })
 		streams.Go(sender.receive)
 	}
+	// What it does not read any more is on its way when the server is killed.
+	time.AfterFunc(life-unread, func() { close(present.pause) })
 	select {
 	case <-time.After(life):
 		s.proc.kill()

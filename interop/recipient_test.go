@@ -21,8 +21,9 @@ const (
 
 // crashRecipient is one of those who receive, with stream management.
 type crashRecipient struct {
-	user string
-	c    *stream
+	user  string
+	c     *stream
+	pause chan struct{} // closed: it reads no further
 
 	h       int                 // stanzas received on this stream
 	count   int                 // messages received on this stream
@@ -50,10 +51,15 @@ func (r *crashRecipient) open(t *testing.T, s *server, within time.Duration) {
 	}
 }
 
-// receive notes messages until the one with the id last, or the end of the
-// stream.
+// receive notes messages until the one with the id last, the pause, or the end of
+// the stream.
 func (r *crashRecipient) receive(last string) error {
 	for {
+		select {
+		case <-r.pause:
+			return nil
+		default:
+		}
 		e, err := r.c.read()
 		if err != nil {
 			return err
@@ -113,7 +119,7 @@ func (r *crashRecipient) acknowledge() error {
 func (r *crashRecipient) collect(t *testing.T, s *server, run *flow, stored map[string][]string) {
 	t.Helper()
 	before, settled := r.got, r.settled
-	r.got = nil
+	r.got, r.pause = nil, nil
 	last := "last of " + r.user
 	sender := login(t, s, "sender0", "last", false)
 	defer sender.conn.Close()
