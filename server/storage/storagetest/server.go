@@ -25,12 +25,15 @@ import (
 // even when the test process is killed, it stops the server and removes its files.
 const keeper = `
 start() { "$1" -D "$2/data" -k "$2" -c listen_addresses= -c max_connections=200 -c "fsync=$3" >>"$2/log" 2>&1 & pid=$!; }
-stop() { kill "-$1" "$pid"; wait "$pid"; }
+all() { kill "-$1" "$pid"; for s in /proc/[0-9]*/stat; do read -r p x y of x <"$s" && [ "$of" = "$pid" ] && kill "-$1" "$p"; done 2>/dev/null; }
+stop() { all CONT; kill "-$1" "$pid"; wait "$pid"; }
 start "$@"
 while read -r order; do
 	case $order in
 	start) start "$@" ;;
 	crash) stop QUIT ;;
+	freeze) all STOP ;;
+	thaw) all CONT ;;
 	esac
 	echo done
 done
@@ -77,6 +80,13 @@ func (s *Server) Start(t testing.TB) {
 		t.Fatal(err)
 	}
 }
+
+// Freeze stops all of its processes where they are: connections stay open, and nobody
+// answers.
+func (s *Server) Freeze(t testing.TB) { s.order(t, "freeze") }
+
+// Thaw lets them go on.
+func (s *Server) Thaw(t testing.TB) { s.order(t, "thaw") }
 
 func (s *Server) order(t testing.TB, order string) {
 	t.Helper()
