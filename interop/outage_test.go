@@ -30,12 +30,13 @@ const unanswered = 5 * time.Second
 const errorsArrive = false
 
 // TestOutage takes PostgreSQL away from a running server: for a moment and for
-// longer than writers are kept waiting; dead, and so that it does not answer. What was acknowledged is
-// in the store, all else came back with an error, nobody is disconnected, who
-// writes nothing goes on, and all is well again without a restart.
+// longer than writers are kept waiting; dead, silent, and without room on its
+// disk. What was acknowledged is in the store, all else came back with an error,
+// nobody is disconnected, who writes nothing goes on, and all is well again
+// without a restart.
 func TestOutage(t *testing.T) {
 	database := storagetest.NewServer(t)
-	url := database.Database(t)
+	url, disk := database.SmallDatabase(t, 32<<20)
 	s := startKithOn(t, url)
 	for _, user := range []string{"writer", "nurse"} {
 		register(t, s, user)
@@ -51,6 +52,7 @@ func TestOutage(t *testing.T) {
 		{"frozen for a moment", database.Freeze, database.Thaw, 3 * time.Second, 4 * time.Second},
 		// The wait for the first answer comes on top, and the wait for another try.
 		{"frozen", database.Freeze, database.Thaw, unanswered + patient + unanswered + 2*time.Second, unanswered + 2*time.Second},
+		{"full", disk.Fill, disk.Clear, patient + 4*time.Second, 2 * time.Second},
 	} {
 		t.Run(o.name, func(t *testing.T) {
 			absent := "absent-" + strings.ReplaceAll(o.name, " ", "-")
