@@ -81,7 +81,8 @@ type committer struct {
 	stopped chan struct{}
 	idle    sync.Pool // of *task; per database, since a channel belongs to its synctest bubble
 
-	// The committer's goroutine only.
+	// The committer's goroutine only, once it is started.
+	started bool
 	conn    writer
 	down    error       // why the last attempt to connect failed
 	dialing chan dialed // the result of the attempt under way
@@ -97,7 +98,10 @@ func newCommitter(s store, log *slog.Logger) *committer {
 	return c
 }
 
-func (c *committer) start() { go c.run() }
+func (c *committer) start() {
+	c.started = true
+	go c.run()
+}
 
 func (c *committer) commit(ops []Op) error {
 	t := c.idle.Get().(*task)

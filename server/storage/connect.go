@@ -96,7 +96,9 @@ func (c *committer) answer(patience time.Duration) (d dialed, ok bool) {
 // isDown notes why there is no connection.
 func (c *committer) isDown(err error) {
 	if c.down == nil {
-		c.log.Error("database lost", "err", err)
+		if c.started { // else it is the caller of Open who says it
+			c.log.Error("database lost", "err", err)
+		}
 		c.backoff = minBackoff
 	} else if errors.Is(err, errNoAnswer) {
 		return // what it said last says more

@@ -62,7 +62,11 @@ func (s *pgStore) connect() (writer, error) {
 	defer cancel()
 	c, err := pgx.ConnectConfig(ctx, s.config.Copy())
 	if err != nil {
-		return nil, pgError(err, true)
+		return nil, pgError(oneLine{err}, true)
+	}
+	if encoding := c.PgConn().ParameterStatus("server_encoding"); encoding != "UTF8" {
+		_ = c.Close(ctx) // the error that matters is the other
+		return nil, errEncoding(encoding)
 	}
 	return &pgWriter{pgConn: pgConn{c: c, timeout: s.timeout}, prepared: make(map[string]*pgconn.StatementDescription), last: time.Now()}, nil
 }

@@ -132,13 +132,13 @@ func (o Options) Open(ctx context.Context, url string, log *slog.Logger) (*DB, e
 		return nil, fmt.Errorf("open database: scheme %q is neither sqlite nor postgres", scheme)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
+		return nil, fmt.Errorf("open database: %w", advised(err))
 	}
 	db := &DB{store: s, log: log, commits: newCommitter(s, log)}
 	// A database that cannot be written to is an error of configuration: say it now.
 	if err := db.commits.connect(openTime); err != nil {
 		s.close() //nolint:errcheck // the error that matters is the other
-		return nil, fmt.Errorf("open database: %w", err)
+		return nil, fmt.Errorf("open database: %w", advised(err))
 	}
 	db.commits.start()
 	return db, nil

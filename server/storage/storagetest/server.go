@@ -133,6 +133,9 @@ func (s *Server) start(initdb, postgres string) error {
 	if out, err := init.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, out)
 	}
+	if err := s.guard(); err != nil {
+		return err
+	}
 	// Tests crash the server, never the machine: only benchmarks have to wait for the disk.
 	fsync := "off"
 	if f := flag.Lookup("test.bench"); f != nil && f.Value.String() != "" {
@@ -149,6 +152,19 @@ func (s *Server) start(initdb, postgres string) error {
 	}
 	s.keeper, s.done = k, bufio.NewReader(out)
 	return k.Start()
+}
+
+// Guarded is the one user who must give a password.
+const Guarded = "guarded"
+
+// guard has the server ask that user for it.
+func (s *Server) guard() error {
+	file := filepath.Join(s.dir, "data", "pg_hba.conf")
+	rules, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append([]byte("local all "+Guarded+" scram-sha-256\n"), rules...), 0o600)
 }
 
 // unprivileged chooses the user of the server: it refuses to run as root.
