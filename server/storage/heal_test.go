@@ -136,7 +136,7 @@ type downStore struct {
 func (s *downStore) connect() (writer, error) {
 	s.tries.Add(1)
 	if s.takes > 0 {
-		time.Sleep(s.takes)
+		<-time.After(s.takes)
 	}
 	return nil, errors.New("down")
 }
