@@ -21,10 +21,6 @@ var (
 	crashSeed           = flag.Uint64("crash.seed", 0, "seed of the moments of death (0: a new one)")
 )
 
-// settledByAcks: a message is owed to its recipient until the client has
-// acknowledged it (XEP-0198), so that after a crash it is delivered again.
-const settledByAcks = false
-
 // crashSenders send at once.
 const crashSenders = 4
 

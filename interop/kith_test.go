@@ -67,9 +67,9 @@ func startKith(t *testing.T, _ ...string) *server {
 	return startKithOn(t, "")
 }
 
-// startKithOn is startKith with the database of the URL; the usual one if it is
-// empty.
-func startKithOn(t *testing.T, url string) *server {
+// startKithOn is startKith with the database of the URL, the usual one if it is
+// empty, and with these lines more in the configuration.
+func startKithOn(t *testing.T, url string, lines ...string) *server {
 	t.Helper()
 	path := kith(t)
 	dir := t.TempDir()
@@ -91,6 +91,9 @@ func startKithOn(t *testing.T, url string) *server {
 	}
 	if url != "" {
 		config.WriteString("[storage]\nurl = " + strconv.Quote(url) + "\n")
+	}
+	for _, line := range lines {
+		config.WriteString(line + "\n")
 	}
 	file := filepath.Join(dir, "kith.toml")
 	writeFile(t, file, config.String())

@@ -29,64 +29,78 @@ const unanswered = 5 * time.Second
 // error may be dropped, so that one such message is allowed to have vanished.
 const errorsArrive = false
 
-// TestOutage takes PostgreSQL away from a running server: for a moment and for
-// longer than writers are kept waiting; dead, silent, and without room on its
-// disk. What was acknowledged is in the store, all else came back with an error,
-// nobody is disconnected, who writes nothing goes on, and all is well again
-// without a restart.
+// outage is one way of taking the database away.
+type outage struct {
+	name       string
+	begin, end func(testing.TB)
+	lasts      time.Duration
+	slowest    time.Duration // of reading and presence meanwhile
+}
+
+// TestOutage takes PostgreSQL away from a running server, for a moment and for
+// longer than writers are kept waiting, dead and silent. What was acknowledged is
+// in the store, all else came back with an error, nobody is disconnected, who
+// writes nothing goes on, and all is well again without a restart.
 func TestOutage(t *testing.T) {
 	database := storagetest.NewServer(t)
-	url, disk := database.SmallDatabase(t, 32<<20)
-	s := startKithOn(t, url)
+	outages(t, startKithOn(t, database.Database(t)), []outage{
+		{"dead for a moment", database.Crash, database.Start, 3 * time.Second, 2 * time.Second},
+		{"dead", database.Crash, database.Start, patient + 4*time.Second, 2 * time.Second},
+		{"silent for a moment", database.Freeze, database.Thaw, 3 * time.Second, 4 * time.Second},
+		// The wait for the first answer comes on top, and the wait for another try.
+		{"silent", database.Freeze, database.Thaw, unanswered + patient + unanswered + 2*time.Second, unanswered + 2*time.Second},
+	})
+}
+
+// TestOutageFull is the same for a full disk. With an archive a message has two
+// owners, and where there is room for the row of one the stream ends: so without.
+func TestOutageFull(t *testing.T) {
+	url, disk := storagetest.NewServer(t).SmallDatabase(t, 32<<20)
+	outages(t, startKithOn(t, url, "[modules.mam]", "enabled = false"), []outage{
+		{"full", disk.Fill, disk.Clear, patient + 4*time.Second, 2 * time.Second},
+	})
+}
+
+func outages(t *testing.T, s *server, list []outage) {
 	for _, user := range []string{"writer", "nurse"} {
 		register(t, s, user)
 	}
-	for _, o := range []struct {
-		name       string
-		begin, end func(testing.TB)
-		lasts      time.Duration
-		slowest    time.Duration // of reading and presence meanwhile
-	}{
-		{"dead for a moment", database.Crash, database.Start, 3 * time.Second, 2 * time.Second},
-		{"dead", database.Crash, database.Start, patient + 4*time.Second, 2 * time.Second},
-		{"frozen for a moment", database.Freeze, database.Thaw, 3 * time.Second, 4 * time.Second},
-		// The wait for the first answer comes on top, and the wait for another try.
-		{"frozen", database.Freeze, database.Thaw, unanswered + patient + unanswered + 2*time.Second, unanswered + 2*time.Second},
-		{"full", disk.Fill, disk.Clear, patient + 4*time.Second, 2 * time.Second},
-	} {
-		t.Run(o.name, func(t *testing.T) {
-			absent := "absent-" + strings.ReplaceAll(o.name, " ", "-")
-			register(t, s, absent)
-			w := newOutageWriter(t, s, absent)
-			n := newNurse(t, s)
-			w.await(t, "100 messages acknowledged", func() bool { return w.h > 100 })
-			o.begin(t)
-			begun := time.Now()
-			// Time passes as in the world.
-			time.Sleep(o.lasts)
-			calls, slowest := n.reset()
-			o.end(t)
-			back := time.Now()
-			w.mu.Lock()
-			done := w.h
-			w.mu.Unlock()
-			w.await(t, "acknowledgements", func() bool { return w.h > done })
-			recovery := time.Since(back)
-			w.await(t, "100 more", func() bool { return w.h > done+100 })
-			close(w.stop)
-			w.await(t, "the last acknowledgement", func() bool { return w.ended && w.h == len(w.ids) })
-			n.close(t)
-			w.c.conn.Close()
-			w.check(t, s.stored(t, s.jid(absent)), begun, o.lasts)
-			if calls < int(o.lasts/time.Second) || slowest > o.slowest {
-				t.Errorf("%d rounds of reading and presence during the outage, the slowest %v; want more, and none slower than %v", calls, slowest, o.slowest)
-			}
-			t.Logf("database away for %v: acknowledgements %v after it was back; %d rounds of reading and presence meanwhile, the slowest %v",
-				back.Sub(begun).Round(time.Millisecond), recovery.Round(time.Millisecond), calls, slowest.Round(time.Millisecond))
-			if recovery > 5*time.Second {
-				t.Errorf("acknowledgements %v after the database was back, want at most 5s", recovery)
-			}
-		})
+	for _, o := range list {
+		t.Run(o.name, func(t *testing.T) { o.run(t, s) })
+	}
+}
+
+func (o outage) run(t *testing.T, s *server) {
+	absent := "absent-" + strings.ReplaceAll(o.name, " ", "-")
+	register(t, s, absent)
+	w := newOutageWriter(t, s, absent)
+	n := newNurse(t, s)
+	w.await(t, "100 messages acknowledged", func() bool { return w.h > 100 })
+	o.begin(t)
+	begun := time.Now()
+	// Time passes as in the world.
+	time.Sleep(o.lasts)
+	calls, slowest := n.reset()
+	o.end(t)
+	back := time.Now()
+	w.mu.Lock()
+	done := w.h
+	w.mu.Unlock()
+	w.await(t, "acknowledgements", func() bool { return w.h > done })
+	recovery := time.Since(back)
+	w.await(t, "100 more", func() bool { return w.h > done+100 })
+	close(w.stop)
+	w.await(t, "the last acknowledgement", func() bool { return w.ended && w.h == len(w.ids) })
+	n.close(t)
+	w.c.conn.Close()
+	w.check(t, s.stored(t, s.jid(absent)), begun, o.lasts)
+	if calls < int(o.lasts/time.Second) || slowest > o.slowest {
+		t.Errorf("%d rounds of reading and presence during the outage, the slowest %v; want more, and none slower than %v", calls, slowest, o.slowest)
+	}
+	t.Logf("database away for %v: acknowledgements %v after it was back; %d rounds of reading and presence meanwhile, the slowest %v",
+		back.Sub(begun).Round(time.Millisecond), recovery.Round(time.Millisecond), calls, slowest.Round(time.Millisecond))
+	if recovery > 5*time.Second {
+		t.Errorf("acknowledgements %v after the database was back, want at most 5s", recovery)
 	}
 }
 
