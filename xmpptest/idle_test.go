@@ -2,6 +2,7 @@ package xmpptest
 
 import (
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -63,21 +64,17 @@ func TestBusy(t *testing.T) {
 	}
 	close(more)
 	<-heard
-	stop, stopped := make(chan struct{}), make(chan struct{})
+	var stop atomic.Bool
+	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
+		for !stop.Load() {
 		}
 	}()
 	if busy() == "" {
 		t.Error("nobody is busy while one computes")
 	}
-	close(stop)
+	stop.Store(true)
 	<-stopped
 }
 
