@@ -31,9 +31,10 @@ test:
 	   $(GO) test -tags interop -json -count=1 -timeout 30m ./interop/... || failed=1; \
 	   exit $$failed; } | bin/testsum | tee bin/test.log
 
+# Needs no database server: what is tested on PostgreSQL is skipped, also where there is one.
 check:
 	@tools/checks.sh gofmt vet staticcheck alloc
-	@$(GO) test $(RACE) ./...
+	@KITH_POSTGRES=off $(GO) test $(RACE) ./...
 
 bench:
 	@$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...

@@ -10,19 +10,27 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"kith/server/storage/storagetest"
 )
 
 var (
-	crashCycles = flag.Int("crash.cycles", 20, "times that Kith is killed; a peer is killed twice, to prove the test")
-	crashRate   = flag.Int("crash.rate", 500, "messages a second, of all senders together")
-	crashSeed   = flag.Uint64("crash.seed", 0, "seed of the moments of death (0: a new one)")
+	crashCycles         = flag.Int("crash.cycles", 20, "times that Kith is killed; a peer is killed twice, to prove the test")
+	crashPostgresCycles = flag.Int("crash.postgres.cycles", 8, "times that Kith is killed on PostgreSQL")
+	crashRate           = flag.Int("crash.rate", 500, "messages a second, of all senders together")
+	crashSeed           = flag.Uint64("crash.seed", 0, "seed of the moments of death (0: a new one)")
 )
 
 // crashSenders send at once.
 const crashSenders = 4
 
+// unread is how long before the server is killed the recipient ceases to read.
+const unread = 100 * time.Millisecond
+
 // TestCrash: a message that was acknowledged (XEP-0198) is in the store after
 // the server was killed while messages flowed; it, and any other, at most once.
+// Its recipient gets it: an absent one once, a present one again if it had not
+// acknowledged it, and then under the same id (XEP-0359).
 func TestCrash(t *testing.T) {
 	seed := *crashSeed
 	if seed == 0 {
@@ -30,29 +38,41 @@ func TestCrash(t *testing.T) {
 	}
 	t.Logf("-crash.seed=%d", seed)
 	eachServer(t, func(t *testing.T, s *server) {
-		random := rand.New(rand.NewPCG(seed, 0))
 		cycles := *crashCycles
 		if s.name != "kith" {
 			cycles = min(cycles, 2)
 		}
-		for i := range crashSenders {
-			register(t, s, "sender"+strconv.Itoa(i))
-		}
-		acked, sent := 0, 0
-		for cycle := range cycles {
-			life := 500*time.Millisecond + time.Duration(random.Int64N(int64(time.Second)))
-			run := crash(t, s, cycle, life)
-			acked += len(run.acked)
-			sent += run.sent
-			if t.Failed() {
-				t.Fatalf("in cycle %d, killed after %v", cycle, life)
-			}
-		}
-		t.Logf("killed %d times; %d messages sent, %d acknowledged", cycles, sent, acked)
-		if acked == 0 {
-			t.Error("no message was ever acknowledged")
-		}
+		crashes(t, s, seed, cycles)
 	}, "mam")
+	t.Run("kith on postgres", func(t *testing.T) {
+		crashes(t, startKithOn(t, storagetest.PostgresURL(t)), seed, *crashPostgresCycles)
+	})
+}
+
+func crashes(t *testing.T, s *server, seed uint64, cycles int) {
+	random := rand.New(rand.NewPCG(seed, 0))
+	for i := range crashSenders {
+		register(t, s, "sender"+strconv.Itoa(i))
+	}
+	var acked, sent, again, back int
+	var slowest time.Duration
+	for cycle := range cycles {
+		life := 500*time.Millisecond + time.Duration(random.Int64N(int64(time.Second)))
+		run := crash(t, s, cycle, life)
+		acked += len(run.acked)
+		sent += run.sent
+		again += run.again
+		back += run.late
+		slowest = max(slowest, run.down)
+		if t.Failed() {
+			t.Fatalf("in cycle %d, killed after %v", cycle, life)
+		}
+	}
+	t.Logf("killed %d times; %d messages sent, %d acknowledged; %d delivered after the crash, %d of them again; served again within %v",
+		cycles, sent, acked, back, again, slowest.Round(time.Millisecond))
+	if acked == 0 {
+		t.Error("no message was ever acknowledged")
+	}
 }
 
 // flow is what became of one cycle's messages.
@@ -61,28 +81,25 @@ type flow struct {
 	acked map[string]bool // ids
 	sent  int
 	errs  []error
+
+	late, again int           // messages delivered after the crash, those among them that had been before
+	down        time.Duration // from the new start until the server answers
 }
 
 // crash lets messages flow to an absent and to a present account, kills the
 // server, starts it again, and looks into the store.
 func crash(t *testing.T, s *server, cycle int, life time.Duration) *flow {
 	t.Helper()
-	accounts := []string{fmt.Sprintf("absent%d", cycle), fmt.Sprintf("present%d", cycle)}
-	register(t, s, accounts[0])
-	present := login(t, s, accounts[1], "here", true)
-	present.conn.SetDeadline(time.Now().Add(life + *patience))
-	if err := present.write(el(nsClient, "presence")); err != nil {
-		t.Fatal(err)
+	absent := &crashRecipient{user: fmt.Sprintf("absent%d", cycle)}
+	present := &crashRecipient{user: fmt.Sprintf("present%d", cycle), pause: make(chan struct{})}
+	recipients := []*crashRecipient{absent, present}
+	for _, r := range recipients {
+		register(t, s, r.user)
 	}
 	run := &flow{acked: make(map[string]bool)}
 	var streams sync.WaitGroup
-	streams.Go(func() {
-		for { // until the server is killed
-			if _, err := present.read(); err != nil {
-				return
-			}
-		}
-	})
+	present.open(t, s, life+*patience)
+	streams.Go(func() { _ = present.receive("") }) // until the server is killed
 	stop := make(chan struct{})
 	for i := range crashSenders {
 		c := login(t, s, "sender"+strconv.Itoa(i), "crash", false)
@@ -92,12 +109,14 @@ func crash(t *testing.T, s *server, cycle int, life time.Duration) *flow {
 			t.Fatalf("enable stream management: %v %v", answer, err)
 		}
 		sender := &crashSender{c: c, run: run, name: fmt.Sprintf("%d-%d", cycle, i)}
-		for _, a := range accounts {
-			sender.to = append(sender.to, s.jid(a))
+		for _, r := range recipients {
+			sender.to = append(sender.to, s.jid(r.user))
 		}
 		streams.Go(func() { sender.send(stop) })
 		streams.Go(sender.receive)
 	}
+	// What it does not read any more is on its way when the server is killed.
+	time.AfterFunc(life-unread, func() { close(present.pause) })
 	select {
 	case <-time.After(life):
 		s.proc.kill()
@@ -109,30 +128,38 @@ func crash(t *testing.T, s *server, cycle int, life time.Duration) *flow {
 	for _, err := range run.errs {
 		t.Error(err)
 	}
+	begun := time.Now()
 	s.proc = s.start(t)
-	run.check(t, s, accounts)
+	run.down = time.Since(begun)
+	stored := make(map[string][]string)
+	for _, r := range recipients {
+		for id, names := range s.stored(t, s.jid(r.user)) {
+			stored[id] = append(stored[id], names...)
+			r.owed = append(r.owed, id)
+		}
+	}
+	run.check(t, stored)
+	if s.name == "kith" {
+		for _, r := range recipients {
+			r.collect(t, s, run, stored)
+		}
+	}
 	return run
 }
 
 // check compares the store with what was acknowledged.
-func (f *flow) check(t *testing.T, s *server, accounts []string) {
+func (f *flow) check(t *testing.T, stored map[string][]string) {
 	t.Helper()
-	found := make(map[string]int)
-	for _, a := range accounts {
-		for id, n := range s.stored(t, s.jid(a)) {
-			found[id] += n
-		}
-	}
 	lost := 0
 	for id := range f.acked {
-		if found[id] == 0 {
+		if len(stored[id]) == 0 {
 			lost++
 			t.Logf("acknowledged and not stored: %s", id)
 		}
 	}
-	for id, n := range found {
-		if n > 1 {
-			t.Errorf("stored %d times: %s", n, id)
+	for id, names := range stored {
+		if len(names) > 1 {
+			t.Errorf("stored %d times: %s, as %v", len(names), id, names)
 		}
 	}
 	if lost > 0 {

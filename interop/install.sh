@@ -23,6 +23,7 @@ lacks() { missing="$missing
 wanted() {
 	cat <<'LIST'
 prosody|command -v prosody|the server that proves the tests themselves
+postgresql|test -n "$(command -v initdb; find /usr/lib/postgresql -name initdb 2>/dev/null)"|the other database; a server of the tests' own
 mcabber|command -v mcabber|a client for the terminal
 tmux|command -v tmux|the terminal in which that client runs
 gsasl|command -v gsasl|SCRAM with channel binding, computed by others
@@ -51,7 +52,7 @@ if [ -n "$need" ]; then
 		say "not root; to install: sudo apt-get install --no-install-recommends$need"
 	else
 		log=$(mktemp)
-		# A policy that forbids it keeps the packaged Prosody from being started.
+		# A policy that forbids it keeps the packaged servers from being started.
 		made=
 		if [ ! -e $policy ]; then
 			made=$policy
@@ -63,7 +64,9 @@ if [ -n "$need" ]; then
 		apt install $need || { apt update; apt install $need; } || tail -n 5 "$log"
 		# Nor may it come up at the next boot.
 		if [ -n "$made" ] && [ -d /run/systemd/system ]; then
-			case $need in *prosody*) systemctl disable --quiet prosody ;; esac
+			for service in prosody postgresql; do
+				case $need in *$service*) systemctl disable --quiet $service ;; esac
+			done
 		fi
 	fi
 	while IFS='|' read -r package seen why; do

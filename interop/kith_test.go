@@ -64,6 +64,13 @@ func kith(t *testing.T) string {
 // clients only.
 func startKith(t *testing.T, _ ...string) *server {
 	t.Helper()
+	return startKithOn(t, "")
+}
+
+// startKithOn is startKith with the database of the URL, the usual one if it is
+// empty, and with these lines more in the configuration.
+func startKithOn(t *testing.T, url string, lines ...string) *server {
+	t.Helper()
 	path := kith(t)
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
@@ -82,6 +89,12 @@ func startKith(t *testing.T, _ ...string) *server {
 	for _, off := range []string{"client_tls", "server", "server_tls", "https", "component", "admin"} {
 		config.WriteString(off + " = []\n")
 	}
+	if url != "" {
+		config.WriteString("[storage]\nurl = " + strconv.Quote(url) + "\n")
+	}
+	for _, line := range lines {
+		config.WriteString(line + "\n")
+	}
 	file := filepath.Join(dir, "kith.toml")
 	writeFile(t, file, config.String())
 	s.start = func(t *testing.T) *process {
@@ -90,7 +103,9 @@ func startKith(t *testing.T, _ ...string) *server {
 		p.awaitPort(t, s.addr())
 		return p
 	}
-	s.stored = func(t *testing.T, account string) map[string]int { return storedIDs(t, data, account) }
+	s.stored = func(t *testing.T, account string) map[string][]string {
+		return storedIDs(t, openStore(t, data, url), account)
+	}
 	s.proc = s.start(t)
 	// It makes its certificate itself: whatever it shows now must be shown to
 	// everybody later.

@@ -40,8 +40,9 @@ type server struct {
 	// normalFallsBack: a normal message for a resource that is not there goes
 	// to the account's others, like a chat message (against RFC 6121 §8.5.3.2.1).
 	normalFallsBack bool
-	// stored counts the messages in the account's store by their id attribute.
-	stored func(t *testing.T, account string) map[string]int
+	// stored are the messages in the account's store by their id attribute: the
+	// ids of XEP-0359 under which each is there.
+	stored func(t *testing.T, account string) map[string][]string
 
 	proc  *process
 	start func(t *testing.T) *process // again, with the same data and ports

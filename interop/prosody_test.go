@@ -77,7 +77,7 @@ func startProsody(t *testing.T, modules ...string) *server {
 		p.awaitPort(t, s.addr())
 		return p
 	}
-	s.stored = func(t *testing.T, account string) map[string]int { return archivedIDs(t, s, account) }
+	s.stored = func(t *testing.T, account string) map[string][]string { return archivedIDs(t, s, account) }
 	s.proc = s.start(t)
 	return s
 }

@@ -4,38 +4,54 @@ package interop_test
 
 import (
 	"database/sql"
+	"encoding/base32"
+	"encoding/binary"
 	"encoding/xml"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite"
 )
 
-// storedIDs counts the messages that the account received by their id attribute,
-// in the store of the Kith whose data directory is given. It reads the
-// database itself, beside the running server.
-func storedIDs(t *testing.T, data, account string) map[string]int {
+// openStore opens the database of a Kith beside the running server: in its data
+// directory, or the PostgreSQL database of the URL.
+func openStore(t *testing.T, data, url string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(data, "kith.db")+"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)")
+	driver := "pgx"
+	if url == "" {
+		driver = "sqlite"
+		url = "file:" + filepath.Join(data, "kith.db") + "?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(5000)"
+	}
+	db, err := sql.Open(driver, url)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return db
+}
+
+// storedIDs are the messages that the account received, by their id attribute:
+// under which ids (XEP-0359) each is in the store of a Kith.
+func storedIDs(t *testing.T, db *sql.DB, account string) map[string][]string {
+	t.Helper()
 	defer db.Close()
-	rows, err := db.Query(`SELECT stanza FROM message JOIN account ON account.id = message.owner
-		WHERE account.jid = $1 AND NOT outgoing`, account)
+	rows, err := db.Query(`SELECT message.id, stanza FROM message JOIN account ON account.id = message.owner
+		WHERE account.jid = $1 AND NOT outgoing ORDER BY message.id`, account)
 	if err != nil {
 		t.Fatalf("read the messages of %s: %v", account, err)
 	}
 	defer rows.Close()
-	ids := make(map[string]int)
+	ids := make(map[string][]string)
 	for rows.Next() {
+		var id int64
 		var stanza string
-		if err := rows.Scan(&stanza); err != nil {
+		if err := rows.Scan(&id, &stanza); err != nil {
 			t.Fatal(err)
 		}
-		ids[stanzaID(t, stanza)]++
+		name := base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(binary.BigEndian.AppendUint64(nil, uint64(id)))
+		ids[idAttribute(t, stanza)] = append(ids[idAttribute(t, stanza)], name)
 	}
 	if err := rows.Err(); err != nil {
 		t.Fatal(err)
@@ -43,8 +59,8 @@ func storedIDs(t *testing.T, data, account string) map[string]int {
 	return ids
 }
 
-// stanzaID is the id attribute of a stored stanza.
-func stanzaID(t *testing.T, stanza string) string {
+// idAttribute is that of a stored stanza.
+func idAttribute(t *testing.T, stanza string) string {
 	t.Helper()
 	dec := xml.NewDecoder(strings.NewReader(stanza))
 	for {
@@ -58,13 +74,13 @@ func stanzaID(t *testing.T, stanza string) string {
 	}
 }
 
-// archivedIDs counts the messages in the account's archive by their id
-// attribute, asking the server for them (XEP-0313).
-func archivedIDs(t *testing.T, s *server, account string) map[string]int {
+// archivedIDs are the messages in the account's archive by their id attribute:
+// under which ids each is there, as the server tells who asks (XEP-0313).
+func archivedIDs(t *testing.T, s *server, account string) map[string][]string {
 	t.Helper()
 	c := login(t, s, strings.Split(account, "@")[0], "reader", false)
 	defer c.conn.Close()
-	ids := make(map[string]int)
+	ids := make(map[string][]string)
 	after := ""
 	for {
 		c.conn.SetDeadline(time.Now().Add(*patience))
@@ -83,7 +99,7 @@ func archivedIDs(t *testing.T, s *server, account string) map[string]int {
 			}
 			if result := e.child(nsMAM, "result"); result.exists() {
 				message := result.child("urn:xmpp:forward:0", "forwarded").child(nsClient, "message")
-				ids[message.attr("id")]++
+				ids[message.attr("id")] = append(ids[message.attr("id")], result.attr("id"))
 			}
 			if !e.is(nsClient, "iq") || e.attr("id") != "page" {
 				continue

@@ -92,7 +92,9 @@ func Run(t *testing.T, glob string, opts ...Option) {
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".xmpp"), func(t *testing.T) {
-			t.Parallel()
+			if !isReal(opts) {
+				t.Parallel()
+			}
 			runFile(t, file, opts)
 		})
 	}
@@ -111,8 +113,14 @@ func runFile(t *testing.T, file string, opts []Option) {
 	var edits edits
 	for _, b := range s.blocks {
 		t.Run(b.title, func(t *testing.T) {
+			r := &run{file: file, lines: s.lines, clients: make(map[string]*Client), vars: make(vars)}
+			if isReal(opts) {
+				r.t = t
+				playReal(t, r, b, opts)
+				return
+			}
 			synctest.Test(t, func(t *testing.T) {
-				r := &run{t: t, file: file, lines: s.lines, clients: make(map[string]*Client), vars: make(vars)}
+				r.t = t
 				if err := r.block(b, opts); err != nil {
 					t.Error(err)
 				}

@@ -3,7 +3,7 @@
 // specifications (see Run).
 //
 // In a bubble of testing/synctest time is virtual, and that nothing is received
-// is exact. Outside of one, what comes is waited for in real time.
+// is exact. Outside of one, what comes is waited for in real time; see also Real.
 package xmpptest
 
 import (
@@ -43,9 +43,11 @@ var Hosts = []string{"montague.example", "capulet.example", "shakespeare.lit"}
 type Option func(*options)
 
 type options struct {
-	toml   []string
-	url    string
-	buffer int
+	toml     []string
+	url      string
+	buffer   int
+	real     bool                      // Real
+	database func(t testing.TB) string // for each block
 }
 
 // Config changes the configuration: TOML, in the form of kith.toml. Of several,
@@ -327,14 +329,20 @@ func (s *Server) DialFrom(ip string, direct bool) *Conn {
 }
 
 // Settle waits until the server and its clients have done all that they can
-// without time passing. Outside of a bubble nobody knows when that is.
+// without time passing. Outside of a bubble and without Real nobody knows when that is.
 func (s *Server) Settle() {
-	if s.bubble {
+	switch {
+	case s.bubble:
 		synctest.Wait()
-		return
+	case s.opts.real:
+		waitIdle(s.t)
+	default:
+		time.Sleep(settleWithin)
 	}
-	time.Sleep(settleWithin)
 }
+
+// exact tells whether what has not come when all is settled does not come.
+func (s *Server) exact() bool { return s.bubble || s.opts.real }
 
 // Pass lets time pass, and waits until all is done that was due by then.
 func (s *Server) Pass(d time.Duration) {

@@ -3,7 +3,6 @@ package storage
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
@@ -47,13 +46,6 @@ type writer interface {
 // are committed one by one.
 const maxReruns = 8
 
-// What a writer waits before it tries to connect again: short, since acks
-// wait for it, and doubled up to the second.
-const (
-	minBackoff = 20 * time.Millisecond
-	maxBackoff = time.Second
-)
-
 // A task is one call of Commit, Submit or Write.
 type task struct {
 	ops  []Op
@@ -89,10 +81,12 @@ type committer struct {
 	stopped chan struct{}
 	idle    sync.Pool // of *task; per database, since a channel belongs to its synctest bubble
 
-	// The committer's goroutine only.
+	// The committer's goroutine only, once it is started.
+	started bool
 	conn    writer
-	down    error     // why the last attempt to connect failed
-	retry   time.Time // when to connect again
+	down    error       // why the last attempt to connect failed
+	dialing chan dialed // the result of the attempt under way
+	retry   time.Time   // when to connect again
 	backoff time.Duration
 	batches [][]Op  // of the group, reused
 	left    []*task // of the group, reused
@@ -104,7 +98,10 @@ func newCommitter(s store, log *slog.Logger) *committer {
 	return c
 }
 
-func (c *committer) start() { go c.run() }
+func (c *committer) start() {
+	c.started = true
+	go c.run()
+}
 
 func (c *committer) commit(ops []Op) error {
 	t := c.idle.Get().(*task)
@@ -227,6 +224,11 @@ func (c *committer) run() {
 	if c.conn != nil {
 		c.conn.close()
 	}
+	if c.dialing != nil {
+		if d := <-c.dialing; d.err == nil {
+			d.conn.close()
+		}
+	}
 }
 
 // commitGroup commits what was queued, as one transaction if it can, and tells everybody.
@@ -242,7 +244,7 @@ func (c *committer) commitGroup(queued []*task) {
 		return
 	}
 	groups, reruns := 0, 0
-	if err := c.connect(); err != nil {
+	if err := c.connect(reconnectTime); err != nil {
 		failAll(group, err)
 	} else {
 		groups, reruns = c.commitTasks(group)
@@ -413,48 +415,4 @@ func failAll(group []*task, err error) {
 	for _, t := range group {
 		t.err = err
 	}
-}
-
-// connect makes sure that there is a write connection. While the store is down it
-// answers at once: it tries again only after a growing while.
-func (c *committer) connect() error {
-	if c.conn != nil {
-		if !c.conn.broken() && c.conn.alive() {
-			return nil
-		}
-		c.drop()
-	}
-	if c.down != nil && time.Now().Before(c.retry) {
-		return c.down
-	}
-	conn, err := c.store.connect()
-	if err != nil {
-		err = wrapped(ErrUnavailable, fmt.Errorf("connect: %w", err))
-		if c.down == nil {
-			c.log.Error("database lost", "err", err)
-			c.backoff = minBackoff
-		}
-		c.down, c.retry = err, time.Now().Add(c.backoff)
-		c.backoff = min(2*c.backoff, maxBackoff)
-		return err
-	}
-	if c.down != nil {
-		c.log.Info("database is back")
-	}
-	c.conn, c.down = conn, nil
-	return nil
-}
-
-// lost reports whether there is no point in trying the other tasks: the connection
-// broke (it is opened anew for the next group), or another process holds the file.
-func (c *committer) lost(err error) bool {
-	if c.conn != nil && c.conn.broken() {
-		c.drop()
-	}
-	return c.conn == nil || errors.Is(err, errLocked)
-}
-
-func (c *committer) drop() {
-	c.conn.close()
-	c.conn = nil
 }

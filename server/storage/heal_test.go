@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,25 +86,58 @@ func TestBackoff(t *testing.T) {
 		s := &downStore{}
 		c := newCommitter(s, slog.New(slog.DiscardHandler))
 		for range 10_000 {
-			if err := c.connect(); !errors.Is(err, ErrUnavailable) {
+			if err := c.connect(reconnectTime); !errors.Is(err, ErrUnavailable) {
 				t.Fatalf("connect: %v", err)
 			}
 			time.Sleep(time.Millisecond)
 		}
 		// 20 + 40 + ... + 640 ms, then each second.
-		if s.tries < 10 || s.tries > 20 {
-			t.Errorf("%d tries in ten seconds, want about 15", s.tries)
+		if n := s.tries.Load(); n < 10 || n > 20 {
+			t.Errorf("%d tries in ten seconds, want about 15", n)
 		}
+	})
+}
+
+// TestNoAnswer: while an attempt to connect is not answered, writers learn at once that the
+// store is down, and there is only one attempt.
+func TestNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &downStore{takes: 10 * time.Second}
+		c := newCommitter(s, slog.New(slog.DiscardHandler))
+		begun := time.Now()
+		if err := c.connect(reconnectTime); !errors.Is(err, ErrUnavailable) || time.Since(begun) != reconnectTime {
+			t.Errorf("the first attempt: %v after %v, want ErrUnavailable after %v", err, time.Since(begun), reconnectTime)
+		}
+		for range 3 {
+			begun = time.Now()
+			if err := c.connect(reconnectTime); !errors.Is(err, ErrUnavailable) || time.Since(begun) != 0 {
+				t.Errorf("while it is under way: %v after %v, want ErrUnavailable at once", err, time.Since(begun))
+			}
+		}
+		time.Sleep(s.takes)
+		if err := c.connect(reconnectTime); !errors.Is(err, ErrUnavailable) || s.tries.Load() != 1 {
+			t.Errorf("when it has failed: %v after %d tries, want ErrUnavailable after 1", err, s.tries.Load())
+		}
+		time.Sleep(maxBackoff)
+		begun = time.Now()
+		if err := c.connect(reconnectTime); !errors.Is(err, ErrUnavailable) || time.Since(begun) != minBackoff || s.tries.Load() != 2 {
+			t.Errorf("the second attempt: %v after %v and %d tries, want ErrUnavailable after %v and 2", err, time.Since(begun), s.tries.Load(), minBackoff)
+		}
+		time.Sleep(s.takes)
 	})
 }
 
 type downStore struct {
 	store
-	tries int
+	tries atomic.Int32
+	takes time.Duration
 }
 
 func (s *downStore) connect() (writer, error) {
-	s.tries++
+	s.tries.Add(1)
+	if s.takes > 0 {
+		<-time.After(s.takes)
+	}
 	return nil, errors.New("down")
 }
 

@@ -52,11 +52,11 @@ func (db *DB) Migrate(ctx context.Context, sets ...Migrations) error {
 		return w.script(db.Dialect().expand(migrationTable))
 	})
 	if err != nil {
-		return fmt.Errorf("migrate: %w", err)
+		return fmt.Errorf("migrate: %w", advised(err))
 	}
 	for _, set := range sets {
 		if err := db.migrate(ctx, set); err != nil {
-			return fmt.Errorf("migrate %s: %w", set.Name, err)
+			return fmt.Errorf("migrate %s: %w", set.Name, advised(err))
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"crypto/rand"
 	"errors"
 	"sync"
 	"testing"
@@ -90,6 +91,46 @@ func TestOutage(t *testing.T) {
 		if there[n] != 1 {
 			t.Errorf("row %d was acknowledged and is there %d times", n, there[n])
 		}
+	}
+}
+
+// TestDiskFullPostgres: PostgreSQL has no room for rows. Reading goes on, and writing when
+// there is room.
+func TestDiskFullPostgres(t *testing.T) {
+	url, disk := storagetest.NewServer(t).SmallDatabase(t, 8<<20)
+	db := storagetest.Open(t, url, storage.Options{})
+	blobs(t, db)
+	// So random that it cannot be packed.
+	bytes := make([]byte, 100_000)
+	if _, err := rand.Read(bytes); err != nil {
+		t.Fatal(err)
+	}
+	big := []storage.Op{{SQL: insertBlob, Args: []any{1, bytes}}}
+	if err := db.Commit(big); err != nil {
+		t.Fatal(err)
+	}
+	disk.Fill(t)
+	ended := make(chan error)
+	for range 8 {
+		go func() { ended <- db.Commit(big) }()
+	}
+	for range 8 {
+		if err := <-ended; !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrClosed) {
+			t.Errorf("commit on a full disk: error %v, want ErrUnavailable", err)
+		}
+	}
+	if n := count(t, db); n != 1 {
+		t.Errorf("%d rows are read on the full disk, want 1", n)
+	}
+	if err := db.Commit([]storage.Op{{SQL: "DELETE FROM blob"}}); err != nil {
+		t.Errorf("deletion on a full disk: %v", err)
+	}
+	disk.Clear(t)
+	if err := db.Commit(big); err != nil {
+		t.Errorf("commit in the room that was made: %v", err)
+	}
+	if n := count(t, db); n != 1 {
+		t.Errorf("%d rows, want 1", n)
 	}
 }
 

@@ -31,6 +31,8 @@ func openPostgres(ctx context.Context, url string, o Options) (*pgStore, error) 
 		return nil, fmt.Errorf("postgres: %w", err) // pgx leaves the password out
 	}
 	cfg.MaxConns = int32(o.Readers)
+	// A connection that is dead or does not answer is found out by its first statement.
+	cfg.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 	params := cfg.ConnConfig.RuntimeParams
 	if params["application_name"] == "" {
 		params["application_name"] = "kith"
@@ -60,7 +62,11 @@ func (s *pgStore) connect() (writer, error) {
 	defer cancel()
 	c, err := pgx.ConnectConfig(ctx, s.config.Copy())
 	if err != nil {
-		return nil, pgError(err, true)
+		return nil, pgError(oneLine{err}, true)
+	}
+	if encoding := c.PgConn().ParameterStatus("server_encoding"); encoding != "UTF8" {
+		_ = c.Close(ctx) // the error that matters is the other
+		return nil, errEncoding(encoding)
 	}
 	return &pgWriter{pgConn: pgConn{c: c, timeout: s.timeout}, prepared: make(map[string]*pgconn.StatementDescription), last: time.Now()}, nil
 }
@@ -96,7 +102,10 @@ func (s *pgStore) snapshot(ctx context.Context) (*pgxpool.Conn, error) {
 			}
 			return nil, pgError(err, true)
 		}
-		_, err = c.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+		begin, cancel := context.WithTimeout(ctx, s.timeout)
+		_, err = c.Exec(begin, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+		late := begin.Err() != nil
+		cancel()
 		if err == nil {
 			return c, nil
 		}
@@ -105,7 +114,7 @@ func (s *pgStore) snapshot(ctx context.Context) (*pgxpool.Conn, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if !lost || tries <= 0 {
+		if !lost || late || tries <= 0 {
 			return nil, pgError(err, lost)
 		}
 	}

@@ -82,13 +82,17 @@ type Op struct {
 type Options struct {
 	// Readers is the number of connections for reads; 0 means one per processor, at least four.
 	Readers int
-	// Timeout bounds what the write connection waits for PostgreSQL, or for another
-	// process that holds the SQLite file; 0 means 10 s. Migrations are not bounded.
+	// Timeout bounds what the write connection waits for an answer of PostgreSQL, or for
+	// another process that holds the SQLite file; 0 means 5 s and 10 s. Migrations are
+	// not bounded.
 	Timeout time.Duration
 	// MaxPages bounds the size of a SQLite file, in pages of 4,096 bytes, so that
 	// tests can fill the disk; 0 means no bound. [DB.LimitPages] changes it.
 	MaxPages int
 }
+
+// openTime is more than any store takes to be connected to, or to refuse.
+const openTime = time.Minute
 
 // DB is a handle to one database. Its methods may be called concurrently.
 type DB struct {
@@ -107,29 +111,34 @@ func (o Options) Open(ctx context.Context, url string, log *slog.Logger) (*DB, e
 	if o.Readers <= 0 {
 		o.Readers = max(4, runtime.GOMAXPROCS(0))
 	}
-	if o.Timeout <= 0 {
-		o.Timeout = 10 * time.Second
-	}
 	var s store
 	var err error
 	scheme, rest, _ := strings.Cut(url, ":")
 	switch scheme {
 	case "sqlite":
+		if o.Timeout <= 0 {
+			o.Timeout = 10 * time.Second
+		}
 		s, err = openSQLite(rest, o)
 	case "postgres", "postgresql":
+		if o.Timeout <= 0 {
+			// A lane waits for its commit: a server that has fallen silent is given up
+			// before those who are in the lane and write nothing think that we have, too.
+			o.Timeout = 5 * time.Second
+		}
 		s, err = openPostgres(ctx, url, o)
 	default:
 		// The URL may hold a password: only its scheme is repeated.
 		return nil, fmt.Errorf("open database: scheme %q is neither sqlite nor postgres", scheme)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
+		return nil, fmt.Errorf("open database: %w", advised(err))
 	}
 	db := &DB{store: s, log: log, commits: newCommitter(s, log)}
 	// A database that cannot be written to is an error of configuration: say it now.
-	if err := db.commits.connect(); err != nil {
+	if err := db.commits.connect(openTime); err != nil {
 		s.close() //nolint:errcheck // the error that matters is the other
-		return nil, fmt.Errorf("open database: %w", err)
+		return nil, fmt.Errorf("open database: %w", advised(err))
 	}
 	db.commits.start()
 	return db, nil

@@ -25,12 +25,15 @@ import (
 // even when the test process is killed, it stops the server and removes its files.
 const keeper = `
 start() { "$1" -D "$2/data" -k "$2" -c listen_addresses= -c max_connections=200 -c "fsync=$3" >>"$2/log" 2>&1 & pid=$!; }
-stop() { kill "-$1" "$pid"; wait "$pid"; }
+all() { kill "-$1" "$pid"; for s in /proc/[0-9]*/stat; do read -r p x y of x <"$s" && [ "$of" = "$pid" ] && kill "-$1" "$p"; done 2>/dev/null; }
+stop() { all CONT; kill "-$1" "$pid"; wait "$pid"; }
 start "$@"
 while read -r order; do
 	case $order in
 	start) start "$@" ;;
 	crash) stop QUIT ;;
+	freeze) all STOP ;;
+	thaw) all CONT ;;
 	esac
 	echo done
 done
@@ -49,10 +52,11 @@ type Server struct {
 	done   *bufio.Reader
 }
 
-// NewServer starts a server of the test's own, for tests that crash it. Where no
-// PostgreSQL is installed the test is skipped; with CI=true it fails.
+// NewServer starts a server of the test's own, for tests that crash it. It is skipped as
+// for Postgres.
 func NewServer(t testing.TB) *Server {
 	t.Helper()
+	wanted(t)
 	s, err := startServer()
 	if err != nil {
 		unavailable(t, err)
@@ -76,6 +80,13 @@ func (s *Server) Start(t testing.TB) {
 		t.Fatal(err)
 	}
 }
+
+// Freeze stops all of its processes where they are: connections stay open, and nobody
+// answers.
+func (s *Server) Freeze(t testing.TB) { s.order(t, "freeze") }
+
+// Thaw lets them go on.
+func (s *Server) Thaw(t testing.TB) { s.order(t, "thaw") }
 
 func (s *Server) order(t testing.TB, order string) {
 	t.Helper()
@@ -122,6 +133,9 @@ func (s *Server) start(initdb, postgres string) error {
 	if out, err := init.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, out)
 	}
+	if err := s.guard(); err != nil {
+		return err
+	}
 	// Tests crash the server, never the machine: only benchmarks have to wait for the disk.
 	fsync := "off"
 	if f := flag.Lookup("test.bench"); f != nil && f.Value.String() != "" {
@@ -138,6 +152,19 @@ func (s *Server) start(initdb, postgres string) error {
 	}
 	s.keeper, s.done = k, bufio.NewReader(out)
 	return k.Start()
+}
+
+// Guarded is the one user who must give a password.
+const Guarded = "guarded"
+
+// guard has the server ask that user for it.
+func (s *Server) guard() error {
+	file := filepath.Join(s.dir, "data", "pg_hba.conf")
+	rules, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append([]byte("local all "+Guarded+" scram-sha-256\n"), rules...), 0o600)
 }
 
 // unprivileged chooses the user of the server: it refuses to run as root.

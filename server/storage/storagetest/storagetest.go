@@ -50,7 +50,8 @@ var (
 )
 
 // Postgres opens a fresh database of the test binary's PostgreSQL server, dropped when the
-// test ends. Where no PostgreSQL is installed the test is skipped; with CI=true it fails.
+// test ends. Where no PostgreSQL is installed, the test is skipped, and with CI=true it
+// fails; with KITH_POSTGRES=off it is skipped in any case.
 func Postgres(t testing.TB) *storage.DB {
 	t.Helper()
 	return Open(t, PostgresURL(t), storage.Options{})
@@ -59,6 +60,7 @@ func Postgres(t testing.TB) *storage.DB {
 // PostgresURL is the URL of a fresh database, for tests that open it themselves.
 func PostgresURL(t testing.TB) string {
 	t.Helper()
+	wanted(t)
 	s, err := shared()
 	if err != nil {
 		unavailable(t, err)
@@ -72,13 +74,21 @@ func Each(t *testing.T, test func(t *testing.T, db *storage.DB)) {
 	t.Run("postgres", func(t *testing.T) { test(t, Postgres(t)) })
 }
 
+// wanted skips the test where the environment asks for none on PostgreSQL.
+func wanted(t testing.TB) {
+	t.Helper()
+	if os.Getenv("KITH_POSTGRES") == "off" {
+		t.Skip("KITH_POSTGRES=off: nothing is tested on PostgreSQL; make test does")
+	}
+}
+
 // unavailable skips the test, except where everything has to be there.
 func unavailable(t testing.TB, err error) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("no PostgreSQL: %v", err)
+		t.Fatalf("no PostgreSQL (run interop/install.sh): %v", err)
 	}
-	t.Skipf("no PostgreSQL: %v", err)
+	t.Skipf("no PostgreSQL (run interop/install.sh): %v", err)
 }
 
 // Database makes a fresh database and returns its URL; it is dropped when the test ends. It
