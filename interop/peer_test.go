@@ -7,10 +7,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"flag"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -18,7 +20,8 @@ import (
 )
 
 // patience bounds every single thing that a test waits for.
-var patience = flag.Duration("patience", 20*time.Second, "the longest wait for any one thing")
+// It is long, for a busy machine whose caches are cold: only what fails takes it.
+var patience = flag.Duration("patience", time.Minute, "the longest wait for any one thing")
 
 // server is a running server, Kith or a peer, as a client meets it.
 type server struct {
@@ -110,14 +113,23 @@ func spawn(t *testing.T, cmd *exec.Cmd) *process {
 	}
 	// The kernel ends it if this test binary dies before it can.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", cmd.Path, err)
-	}
 	p := &process{cmd: cmd, log: log.Name(), done: make(chan struct{})}
+	started := make(chan error)
 	go func() {
-		_ = cmd.Wait() // how it ended is the test's to judge, from what it did
+		// The kernel takes the end of the thread for that of the binary: it has
+		// to last as long as the program.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended is the test's to judge, from what it did
+		}
 		close(p.done)
 	}()
+	if err := <-started; err != nil {
+		t.Fatalf("start %s: %v", cmd.Path, err)
+	}
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {
@@ -188,15 +200,22 @@ func (p *process) awaitPort(t *testing.T, addr string) {
 	}
 }
 
-// freePort finds a port on loopback that nothing listens on.
+// freePort finds a port on loopback that nothing listens on, below those that
+// the kernel gives to connections: nobody takes it while its server is not
+// started yet, or is started again.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	for range 100 {
+		port := 10_000 + rand.IntN(20_000)
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatalf("no port to listen on: %v", err)
+	return 0
 }
 
 func writeFile(t *testing.T, path, text string) {

@@ -77,6 +77,7 @@ type order struct {
 	ID     int    `json:"id"`
 	Client string `json:"client"`
 	Do     string `json:"do"`
+	Wait   int    `json:"wait"` // seconds that an answer may take
 
 	JID      string `json:"jid,omitempty"`
 	Password string `json:"password,omitempty"`
@@ -227,7 +228,7 @@ func (p *puppet) tell(o order) (result, error) {
 	answer := make(chan outcome, 1)
 	p.mu.Lock()
 	p.lastID++
-	o.ID = p.lastID
+	o.ID, o.Wait = p.lastID, int(patience.Seconds())
 	p.waiting[o.ID] = answer
 	line, err := json.Marshal(o)
 	if err == nil {
@@ -243,8 +244,8 @@ func (p *puppet) tell(o order) (result, error) {
 			return result{}, out.Error
 		}
 		return out.OK, nil
-	case <-time.After(*patience):
-		return result{}, fmt.Errorf("puppet of %s: no answer to %s in %v", p.library.name, line, *patience)
+	case <-time.After(*patience + 10*time.Second): // the library is to speak first
+		return result{}, fmt.Errorf("puppet of %s: no answer to %s", p.library.name, line)
 	}
 }
 

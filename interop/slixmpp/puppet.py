@@ -79,7 +79,7 @@ class Client(slixmpp.ClientXMPP):
         iq["register"]["username"] = self.boundjid.user
         iq["register"]["password"] = self.password
         try:
-            await iq.send(timeout=15)
+            await iq.send(timeout=self.order["wait"])
         except IqError as e:
             self.fail(refused(e))
 
@@ -158,7 +158,7 @@ class Client(slixmpp.ClientXMPP):
         return {}
 
     async def do_iq(self, order):
-        to, ask, wait = order["to"], order["ask"], 20
+        to, ask, wait = order["to"], order["ask"], order["wait"]
         if ask == "ping":
             await self.plugin["xep_0199"].send_ping(to, timeout=wait)
             return {}
@@ -197,7 +197,7 @@ async def obey(clients, order):
     try:
         if order["do"] == "open":
             client = clients[name] = Client(name, order)
-            ok = await asyncio.wait_for(client.open(), 25)
+            ok = await asyncio.wait_for(client.open(), order["wait"])
         else:
             ok = await getattr(clients[name], "do_" + order["do"])(order)
         say({"id": order["id"], "ok": ok})

@@ -35,12 +35,12 @@ class Client {
       service: `xmpp://${order.host}:${order.port}`,
       domain: address.domain,
       resource,
-      timeout: 15000,
+      timeout: order.wait * 1000,
       username,
       credentials: async (authenticate, mechanisms, _fast, entity) => {
         if (order.register) {
           const query = xml("query", { xmlns: NS.register }, xml("username", {}, username), xml("password", {}, password));
-          await entity.iqCaller.request(xml("iq", { type: "set" }, query), 15000);
+          await entity.iqCaller.request(xml("iq", { type: "set" }, query), order.wait * 1000);
         }
         this.mechanism = mechanisms[0];
         await authenticate({ username, password }, this.mechanism);
@@ -131,9 +131,9 @@ class Client {
     }
   }
 
-  async iq({ to, ask }) {
+  async iq({ to, ask, wait }) {
     const { iqCaller } = this.xmpp;
-    const get = (payload) => iqCaller.get(payload, to, 20000);
+    const get = (payload) => iqCaller.get(payload, to, wait * 1000);
     switch (ask) {
       case "ping":
         await get(xml("ping", NS.ping));
