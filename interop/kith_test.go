@@ -62,7 +62,7 @@ func kith(t *testing.T) string {
 
 // startKith starts kith serve --local with an empty store, listening for
 // clients only.
-func startKith(t *testing.T, _ ...string) *server {
+func startKith(t *testing.T, with setup) *server {
 	t.Helper()
 	path := kith(t)
 	dir := t.TempDir()
@@ -74,13 +74,17 @@ func startKith(t *testing.T, _ ...string) *server {
 			"SCRAM-SHA-512-PLUS", "SCRAM-SHA-512", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256",
 			"SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN",
 		},
-		binding: "tls-exporter",
-		plus:    []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS"},
+		binding:  "tls-exporter",
+		restores: true,
+		plus:     []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS"},
 	}
 	var config strings.Builder
 	config.WriteString("[listen]\nclient = [" + strconv.Quote(s.addr()) + "]\n")
 	for _, off := range []string{"client_tls", "server", "server_tls", "https", "component", "admin"} {
 		config.WriteString(off + " = []\n")
+	}
+	if with.resume > 0 {
+		config.WriteString("[limits]\nresume = " + strconv.Quote(with.resume.String()) + "\n")
 	}
 	file := filepath.Join(dir, "kith.toml")
 	writeFile(t, file, config.String())

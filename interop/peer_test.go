@@ -43,8 +43,14 @@ type server struct {
 	// normalFallsBack: a normal message for a resource that is not there goes
 	// to the account's others, like a chat message (against RFC 6121 §8.5.3.2.1).
 	normalFallsBack bool
+	// leavesQuietly: where a contact is removed from a roster, neither is told that
+	// the other's resources are unavailable now (against RFC 6121 §3.3.3).
+	leavesQuietly bool
 	// stored counts the messages in the account's store by their id attribute.
 	stored func(t *testing.T, account string) map[string]int
+
+	// restores: what can be resumed outlives the server's own restart.
+	restores bool
 
 	proc  *process
 	start func(t *testing.T) *process // again, with the same data and ports
@@ -57,7 +63,7 @@ func (s *server) jid(local string) string { return local + "@" + s.domain }
 // servers are all that a test is made against.
 var servers = []struct {
 	name  string
-	start func(t *testing.T, modules ...string) *server
+	start func(t *testing.T, with setup) *server
 }{
 	{"prosody", startProsody},
 	{"kith", startKith},
@@ -66,9 +72,19 @@ var servers = []struct {
 // eachServer runs the test against every server. Modules are what a peer
 // needs besides the usual; Kith has all of them on.
 func eachServer(t *testing.T, test func(t *testing.T, s *server), modules ...string) {
+	eachServerWith(t, setup{modules: modules}, test)
+}
+
+func eachServerWith(t *testing.T, with setup, test func(t *testing.T, s *server)) {
 	for _, s := range servers {
-		t.Run(s.name, func(t *testing.T) { test(t, s.start(t, modules...)) })
+		t.Run(s.name, func(t *testing.T) { test(t, s.start(t, with)) })
 	}
+}
+
+// setup is what a test wants of a server besides the usual.
+type setup struct {
+	modules []string      // of a peer
+	resume  time.Duration // how long a lost stream can be resumed (0: as the server likes)
 }
 
 // unavailable ends a test whose peer is missing.

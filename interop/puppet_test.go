@@ -23,6 +23,8 @@ type library struct {
 	name string
 	// known are the SASL mechanisms it can use over TLS 1.3, strongest first.
 	known []string
+	// outlives: its sessions always outlive a connection that is cut.
+	outlives bool
 	// command starts the puppet; it skips the test if the library is missing.
 	command func(t *testing.T, s *server) *exec.Cmd
 }
@@ -49,8 +51,9 @@ var slixmpp = library{
 }
 
 var xmppjs = library{
-	name:  "xmppjs",
-	known: []string{"SCRAM-SHA-1", "PLAIN"},
+	name:     "xmppjs",
+	known:    []string{"SCRAM-SHA-1", "PLAIN"},
+	outlives: true,
 	command: func(t *testing.T, s *server) *exec.Cmd {
 		node := program(t, "node")
 		if !exists(t, filepath.Join("xmppjs", "node_modules", "installed.json")) {
@@ -69,6 +72,11 @@ var xmppjs = library{
 //	message   send one message
 //	flood     send Count chat messages with bodies "TAG N", N from First on
 //	iq        Ask the entity To: ping, info (XEP-0030), version, time
+//	roster    get the roster; Versioned: since Ver (RFC 6121 §2.6)
+//	contact   put To into the roster with Name and Groups; Type remove: take it out
+//	block     To (XEP-0191); so do unblock and, for the list, blocklist
+//	cut       drop the connection without a word; flood does so at its end if Cut
+//	resume    connect again, and resume the stream if the server lets it (XEP-0198)
 //	close     close the stream
 //
 // Every order is answered by an outcome with the same id; what a client
@@ -95,6 +103,15 @@ type order struct {
 	First    int    `json:"first,omitempty"`
 	Count    int    `json:"count,omitempty"`
 	Ask      string `json:"ask,omitempty"`
+
+	Resume    bool     `json:"resume,omitempty"` // open: make the stream resumable
+	Cut       bool     `json:"cut,omitempty"`
+	Show      string   `json:"show,omitempty"`
+	Status    string   `json:"status,omitempty"`
+	Name      string   `json:"name,omitempty"`
+	Groups    []string `json:"groups,omitempty"`
+	Versioned bool     `json:"versioned,omitempty"`
+	Ver       string   `json:"ver,omitempty"`
 }
 
 // outcome is the answer to an order: its result, or what went wrong.
@@ -115,6 +132,23 @@ type result struct {
 	Name       string    `json:"name"`
 	Version    string    `json:"version"`
 	UTC        time.Time `json:"utc"`
+
+	Resumable bool      `json:"resumable"` // of open: <enabled resume='true'/>
+	Resumed   bool      `json:"resumed"`
+	Versioned bool      `json:"versioned"` // the server announces it
+	Unchanged bool      `json:"unchanged"` // since that version
+	Ver       string    `json:"ver"`
+	Items     []contact `json:"items"`
+	JIDs      []string  `json:"jids"`
+}
+
+// contact is an item of a roster.
+type contact struct {
+	JID          string   `json:"jid"`
+	Name         string   `json:"name"`
+	Subscription string   `json:"subscription"`
+	Ask          string   `json:"ask"`
+	Groups       []string `json:"groups"`
 }
 
 // refusal is an error condition of RFC 6120 as the library reports it.
@@ -128,7 +162,7 @@ func (r *refusal) Error() string { return strings.TrimSpace(r.Condition + " " + 
 
 // event is what a client of a puppet received.
 type event struct {
-	Event     string `json:"event"` // ready, message, presence, disconnected
+	Event     string `json:"event"` // ready, message, presence, roster, block, unblock, disconnected
 	Client    string `json:"client"`
 	From      string `json:"from"`
 	To        string `json:"to"`
@@ -138,6 +172,12 @@ type event struct {
 	Condition string `json:"condition"`
 	Delayed   bool   `json:"delayed"`
 	Priority  int    `json:"priority"`
+	Show      string `json:"show"`
+	Status    string `json:"status"`
+
+	Ver  string   `json:"ver"`
+	Item contact  `json:"item"`
+	JIDs []string `json:"jids"`
 }
 
 // puppet is a process in which a library's clients run.
@@ -272,11 +312,14 @@ func (h *hand) inbox() *inbox { return h.puppet.inbox(h.name) }
 
 // open logs a client in under a name of its own.
 func (p *puppet) open(user, resource, password string, register bool) (*hand, error) {
+	return p.openAs(order{Register: register}, user, resource, password)
+}
+
+func (p *puppet) openAs(o order, user, resource, password string) (*hand, error) {
 	h := &hand{puppet: p, name: user + "/" + resource}
-	ok, err := p.tell(order{
-		Client: h.name, Do: "open", JID: p.s.jid(user) + "/" + resource, Password: password,
-		Host: p.s.host, Port: p.s.port, CA: p.s.caFile, Register: register,
-	})
+	o.Client, o.Do, o.JID, o.Password = h.name, "open", p.s.jid(user)+"/"+resource, password
+	o.Host, o.Port, o.CA = p.s.host, p.s.port, p.s.caFile
+	ok, err := p.tell(o)
 	h.jid, h.opened = ok.JID, ok
 	return h, err
 }
@@ -285,6 +328,17 @@ func (p *puppet) open(user, resource, password string, register bool) (*hand, er
 func (p *puppet) mustOpen(t *testing.T, user, resource string, register bool) *hand {
 	t.Helper()
 	h, err := p.open(user, resource, passwordOf(user), register)
+	if err != nil {
+		t.Fatalf("%s: open %s/%s: %v", p.library.name, user, resource, err)
+	}
+	return h
+}
+
+// mustOpenResumable logs a client in whose stream can be resumed, if the server
+// has that.
+func (p *puppet) mustOpenResumable(t *testing.T, user, resource string, register bool) *hand {
+	t.Helper()
+	h, err := p.openAs(order{Register: register, Resume: true}, user, resource, passwordOf(user))
 	if err != nil {
 		t.Fatalf("%s: open %s/%s: %v", p.library.name, user, resource, err)
 	}

@@ -5,6 +5,7 @@ package interop_test
 import (
 	"flag"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -168,7 +169,7 @@ func (p *pair) messages(t *testing.T) {
 					Event: "message", Client: from.b.name, From: from.a.jid, To: to,
 					Type: "chat", ID: "to " + to, Body: body,
 				}
-				if got != want {
+				if !reflect.DeepEqual(got, want) {
 					t.Errorf("got  %+v\nwant %+v", got, want)
 				}
 			})
