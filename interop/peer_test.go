@@ -46,6 +46,9 @@ type server struct {
 	// leavesQuietly: where a contact is removed from a roster, neither is told that
 	// the other's resources are unavailable now (against RFC 6121 §3.3.3).
 	leavesQuietly bool
+	// blocksQuietly: a message for a full JID is dropped if its owner has blocked
+	// the sender (against XEP-0191 §3.2).
+	blocksQuietly bool
 	// stored counts the messages in the account's store by their id attribute.
 	stored func(t *testing.T, account string) map[string]int
 

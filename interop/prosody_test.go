@@ -62,6 +62,7 @@ func startProsody(t *testing.T, with setup) *server {
 		plus:            []string{"SCRAM-SHA-256-PLUS"},
 		normalFallsBack: true,
 		leavesQuietly:   true,
+		blocksQuietly:   true,
 	}
 	s.cert = selfSigned(t, s.domain, s.caFile, key)
 	var config strings.Builder

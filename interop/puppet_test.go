@@ -75,8 +75,9 @@ var xmppjs = library{
 //	roster    get the roster; Versioned: since Ver (RFC 6121 §2.6)
 //	contact   put To into the roster with Name and Groups; Type remove: take it out
 //	block     To (XEP-0191); so do unblock and, for the list, blocklist
+//	resumable tell whether the stream can be resumed (XEP-0198)
 //	cut       drop the connection without a word; flood does so at its end if Cut
-//	resume    connect again, and resume the stream if the server lets it (XEP-0198)
+//	resume    connect again, and resume the stream if the server lets it
 //	close     close the stream
 //
 // Every order is answered by an outcome with the same id; what a client
@@ -133,7 +134,7 @@ type result struct {
 	Version    string    `json:"version"`
 	UTC        time.Time `json:"utc"`
 
-	Resumable bool      `json:"resumable"` // of open: <enabled resume='true'/>
+	Resumable bool      `json:"resumable"` // the server said that the stream is
 	Resumed   bool      `json:"resumed"`
 	Versioned bool      `json:"versioned"` // the server announces it
 	Unchanged bool      `json:"unchanged"` // since that version

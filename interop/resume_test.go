@@ -30,7 +30,10 @@ func resumable(t *testing.T, s *server, left, right library) *pair {
 	p := &pair{s: s, left: startPuppet(t, left, s), right: startPuppet(t, right, s)}
 	p.juliet = p.left.mustOpenResumable(t, "juliet", "balcony", true)
 	p.romeo = p.right.mustOpenResumable(t, "romeo", "home", true)
-	needs(t, s, featureResumption, p.juliet.opened.Resumable && p.romeo.opened.Resumable)
+	for _, h := range []*hand{p.juliet, p.romeo} {
+		h.do(t, order{Do: "iq", Ask: "ping", To: s.domain}) // answered behind <enable/>
+		needs(t, s, featureResumption, h.do(t, order{Do: "resumable"}).Resumable)
+	}
 	p.juliet.do(t, order{Do: "presence"})
 	p.romeo.do(t, order{Do: "presence", Priority: 5})
 	p.befriend(t)

@@ -75,7 +75,6 @@ class Client(slixmpp.ClientXMPP):
             "jid": self.boundjid.full,
             "offered": sorted(self.plugin["feature_mechanisms"].mech_list),
             "mechanism": self.plugin["feature_mechanisms"].mech.name,
-            "resumable": bool(self.order.get("resume") and self.plugin["xep_0198"].sm_id),
             "tls": self.transport.get_extra_info("ssl_object").version(),
         }
 
@@ -90,6 +89,7 @@ class Client(slixmpp.ClientXMPP):
         iq["register"]["password"] = self.password
         try:
             await iq.send(timeout=self.order["wait"])
+            self.del_event_handler("register", self.on_register)
         except IqError as e:
             self.fail(refused(e))
 
@@ -227,6 +227,9 @@ class Client(slixmpp.ClientXMPP):
     async def do_cut(self, order):
         self.cut()
         return {}
+
+    async def do_resumable(self, order):
+        return {"resumable": bool(self.plugin["xep_0198"].sm_id)}
 
     async def do_resume(self, order):
         self.resumed = asyncio.get_running_loop().create_future()

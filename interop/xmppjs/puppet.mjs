@@ -54,6 +54,7 @@ class Client {
       username,
       credentials: async (authenticate, mechanisms, _fast, entity) => {
         if (order.register) {
+          order.register = false;
           const query = xml("query", { xmlns: NS.register }, xml("username", {}, username), xml("password", {}, password));
           await entity.iqCaller.request(xml("iq", { type: "set" }, query), order.wait * 1000);
         }
@@ -150,8 +151,7 @@ class Client {
       throw error;
     }
     const tls = this.xmpp.socket.socket.getProtocol();
-    const resumable = Boolean(this.xmpp.streamManagement.id);
-    return { jid: this.xmpp.jid.toString(), offered: this.offered, mechanism: this.mechanism, tls, resumable };
+    return { jid: this.xmpp.jid.toString(), offered: this.offered, mechanism: this.mechanism, tls };
   }
 
   async presence({ to, type, priority, show, status }) {
@@ -204,6 +204,10 @@ class Client {
 
   async cut() {
     this.xmpp.socket?.socket?.destroy();
+  }
+
+  async resumable() {
+    return { resumable: Boolean(this.xmpp.streamManagement.id) };
   }
 
   async resume({ wait }) {
