@@ -98,6 +98,10 @@ func (h *hand) awaitBlocking(t *testing.T, what, jid string) {
 
 // refused: neither gets anything from the other (XEP-0191 §3.2).
 func (p *pair) refused(t *testing.T) {
+	for _, h := range []*hand{p.juliet, p.romeo} { // what came before it was blocked does not count
+		h.do(t, order{Do: "iq", Ask: "ping", To: p.s.domain})
+		h.inbox().drain()
+	}
 	for _, to := range []string{p.romeo.bare(), p.romeo.jid} {
 		p.juliet.do(t, order{Do: "message", To: to, Type: "chat", Stanza: "in " + to, Body: "hear me"})
 		if to == p.romeo.jid && p.s.blocksQuietly {
