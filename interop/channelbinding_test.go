@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -92,11 +93,15 @@ func loginByGSASL(t *testing.T, gsasl string, c *stream, mechanism, user, passwo
 	if err != nil {
 		t.Fatal(err)
 	}
-	stdout, err := cmd.StdoutPipe()
+	// A pipe of our own, so that the last line is there when gsasl has ended.
+	stdout, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer stdout.Close()
+	cmd.Stdout = w
 	p := spawn(t, cmd)
+	w.Close()
 	defer p.kill()
 	defer stdin.Close()
 	lines := bufio.NewReader(stdout)

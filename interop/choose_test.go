@@ -64,8 +64,9 @@ func (p *pair) choose(t *testing.T) {
 		i := slices.IndexFunc(rules, func(r rule) bool { return r.to == bare+"/nowhere" && r.typ == "normal" })
 		rules[i].want, rules[i].bounce = [][]string{home, both}, "never"
 	}
+	var all []step
 	for i, r := range rules {
-		t.Run(r.typ+" to "+strings.TrimPrefix(r.to, bare), func(t *testing.T) {
+		all = append(all, step{r.typ + " to " + strings.TrimPrefix(r.to, bare), func(t *testing.T) {
 			id := fmt.Sprintf("choose-%d", i)
 			p.juliet.do(t, order{Do: "message", To: r.to, Type: r.typ, Stanza: id, Body: "wherefore"})
 			got, bounced := p.arrivals(t, id)
@@ -78,8 +79,9 @@ func (p *pair) choose(t *testing.T) {
 			case len(bounced) == 1 && bounced[0].Condition != "service-unavailable":
 				t.Errorf("%s to %s: got %s, want service-unavailable", r.typ, r.to, bounced[0].Condition)
 			}
-		})
+		}})
 	}
+	steps(t, all)
 }
 
 // arrivals tells which of romeo's resources received the message with the id,

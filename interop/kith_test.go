@@ -62,8 +62,11 @@ func kith(t *testing.T) string {
 
 // startKith starts kith serve --local with an empty store, listening for
 // clients only.
-func startKith(t *testing.T, _ ...string) *server {
+func startKith(t *testing.T, with setup) *server {
 	t.Helper()
+	if with.resume > 0 {
+		return startKithOn(t, "", "[limits]", "resume = "+strconv.Quote(with.resume.String()))
+	}
 	return startKithOn(t, "")
 }
 
@@ -81,8 +84,9 @@ func startKithOn(t *testing.T, url string, lines ...string) *server {
 			"SCRAM-SHA-512-PLUS", "SCRAM-SHA-512", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256",
 			"SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN",
 		},
-		binding: "tls-exporter",
-		plus:    []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS"},
+		binding:  "tls-exporter",
+		restores: true,
+		plus:     []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS"},
 	}
 	var config strings.Builder
 	config.WriteString("[listen]\nclient = [" + strconv.Quote(s.addr()) + "]\n")

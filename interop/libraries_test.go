@@ -16,8 +16,6 @@ func TestXMPPJS(t *testing.T) {
 func TestMixed(t *testing.T) {
 	eachServer(t, func(t *testing.T, s *server) {
 		p := meet(t, s, slixmpp, xmppjs)
-		t.Run("iq", p.iq)
-		t.Run("messages", p.messages)
-		t.Run("talk", p.talk)
+		steps(t, []step{{"iq", p.iq}, {"messages", p.messages}, {"talk", p.talk}})
 	})
 }

@@ -7,10 +7,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"flag"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -18,7 +20,8 @@ import (
 )
 
 // patience bounds every single thing that a test waits for.
-var patience = flag.Duration("patience", 20*time.Second, "the longest wait for any one thing")
+// It is long, for a busy machine whose caches are cold: only what fails takes it.
+var patience = flag.Duration("patience", time.Minute, "the longest wait for any one thing")
 
 // server is a running server, Kith or a peer, as a client meets it.
 type server struct {
@@ -40,9 +43,18 @@ type server struct {
 	// normalFallsBack: a normal message for a resource that is not there goes
 	// to the account's others, like a chat message (against RFC 6121 §8.5.3.2.1).
 	normalFallsBack bool
+	// leavesQuietly: where a contact is removed from a roster, neither is told that
+	// the other's resources are unavailable now (against RFC 6121 §3.3.3).
+	leavesQuietly bool
+	// blocksQuietly: a message for a full JID is dropped if its owner has blocked
+	// the sender (against XEP-0191 §3.2).
+	blocksQuietly bool
 	// stored are the messages in the account's store by their id attribute: the
 	// ids of XEP-0359 under which each is there.
 	stored func(t *testing.T, account string) map[string][]string
+
+	// restores: what can be resumed outlives the server's own restart.
+	restores bool
 
 	proc  *process
 	start func(t *testing.T) *process // again, with the same data and ports
@@ -55,7 +67,7 @@ func (s *server) jid(local string) string { return local + "@" + s.domain }
 // servers are all that a test is made against.
 var servers = []struct {
 	name  string
-	start func(t *testing.T, modules ...string) *server
+	start func(t *testing.T, with setup) *server
 }{
 	{"prosody", startProsody},
 	{"kith", startKith},
@@ -64,9 +76,19 @@ var servers = []struct {
 // eachServer runs the test against every server. Modules are what a peer
 // needs besides the usual; Kith has all of them on.
 func eachServer(t *testing.T, test func(t *testing.T, s *server), modules ...string) {
+	eachServerWith(t, setup{modules: modules}, test)
+}
+
+func eachServerWith(t *testing.T, with setup, test func(t *testing.T, s *server)) {
 	for _, s := range servers {
-		t.Run(s.name, func(t *testing.T) { test(t, s.start(t, modules...)) })
+		t.Run(s.name, func(t *testing.T) { test(t, s.start(t, with)) })
 	}
+}
+
+// setup is what a test wants of a server besides the usual.
+type setup struct {
+	modules []string      // of a peer
+	resume  time.Duration // how long a lost stream can be resumed (0: as the server likes)
 }
 
 // unavailable ends a test whose peer is missing.
@@ -111,14 +133,23 @@ func spawn(t *testing.T, cmd *exec.Cmd) *process {
 	}
 	// The kernel ends it if this test binary dies before it can.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", cmd.Path, err)
-	}
 	p := &process{cmd: cmd, log: log.Name(), done: make(chan struct{})}
+	started := make(chan error)
 	go func() {
-		_ = cmd.Wait() // how it ended is the test's to judge, from what it did
+		// The kernel takes the end of the thread for that of the binary: it has
+		// to last as long as the program.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended is the test's to judge, from what it did
+		}
 		close(p.done)
 	}()
+	if err := <-started; err != nil {
+		t.Fatalf("start %s: %v", cmd.Path, err)
+	}
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {
@@ -189,15 +220,22 @@ func (p *process) awaitPort(t *testing.T, addr string) {
 	}
 }
 
-// freePort finds a port on loopback that nothing listens on.
+// freePort finds a port on loopback that nothing listens on, below those that
+// the kernel gives to connections: nobody takes it while its server is not
+// started yet, or is started again.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	for range 100 {
+		port := 10_000 + rand.IntN(20_000)
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatalf("no port to listen on: %v", err)
+	return 0
 }
 
 func writeFile(t *testing.T, path, text string) {

@@ -40,6 +40,7 @@ password_hash = "SHA-256"
 storage = "internal"
 default_archive_policy = true
 max_archive_query_results = 500
+{{with .Resume}}smacks_hibernation_time = {{.}}{{end}}
 log = { info = "*console" }
 ssl = { key = {{lua .Key}}; certificate = {{lua .Cert}} }
 VirtualHost {{lua .Domain}}
@@ -47,7 +48,7 @@ VirtualHost {{lua .Domain}}
 `))
 
 // startProsody starts a Prosody for localhost with an empty store.
-func startProsody(t *testing.T, modules ...string) *server {
+func startProsody(t *testing.T, with setup) *server {
 	t.Helper()
 	path := program(t, "prosody")
 	dir := t.TempDir()
@@ -60,11 +61,13 @@ func startProsody(t *testing.T, modules ...string) *server {
 		binding:         "tls-unique",
 		plus:            []string{"SCRAM-SHA-256-PLUS"},
 		normalFallsBack: true,
+		leavesQuietly:   true,
+		blocksQuietly:   true,
 	}
 	s.cert = selfSigned(t, s.domain, s.caFile, key)
 	var config strings.Builder
 	err := prosodyConfig.Execute(&config, map[string]any{
-		"Dir": dir, "Modules": modules, "Host": s.host, "Port": s.port, "Domain": s.domain, "Key": key, "Cert": s.caFile,
+		"Dir": dir, "Modules": with.modules, "Resume": int(with.resume.Seconds()), "Host": s.host, "Port": s.port, "Domain": s.domain, "Key": key, "Cert": s.caFile,
 	})
 	if err != nil {
 		t.Fatal(err)

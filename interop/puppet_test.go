@@ -23,6 +23,8 @@ type library struct {
 	name string
 	// known are the SASL mechanisms it can use over TLS 1.3, strongest first.
 	known []string
+	// outlives: its sessions always outlive a connection that is cut.
+	outlives bool
 	// command starts the puppet; it skips the test if the library is missing.
 	command func(t *testing.T, s *server) *exec.Cmd
 }
@@ -49,8 +51,9 @@ var slixmpp = library{
 }
 
 var xmppjs = library{
-	name:  "xmppjs",
-	known: []string{"SCRAM-SHA-1", "PLAIN"},
+	name:     "xmppjs",
+	known:    []string{"SCRAM-SHA-1", "PLAIN"},
+	outlives: true,
 	command: func(t *testing.T, s *server) *exec.Cmd {
 		node := program(t, "node")
 		if !exists(t, filepath.Join("xmppjs", "node_modules", "installed.json")) {
@@ -69,6 +72,12 @@ var xmppjs = library{
 //	message   send one message
 //	flood     send Count chat messages with bodies "TAG N", N from First on
 //	iq        Ask the entity To: ping, info (XEP-0030), version, time
+//	roster    get the roster; Versioned: since Ver (RFC 6121 §2.6)
+//	contact   put To into the roster with Name and Groups; Type remove: take it out
+//	block     To (XEP-0191); so do unblock and, for the list, blocklist
+//	resumable tell whether the stream can be resumed (XEP-0198)
+//	cut       drop the connection without a word; flood does so at its end if Cut
+//	resume    connect again, and resume the stream if the server lets it
 //	close     close the stream
 //
 // Every order is answered by an outcome with the same id; what a client
@@ -77,6 +86,7 @@ type order struct {
 	ID     int    `json:"id"`
 	Client string `json:"client"`
 	Do     string `json:"do"`
+	Wait   int    `json:"wait"` // seconds that an answer may take
 
 	JID      string `json:"jid,omitempty"`
 	Password string `json:"password,omitempty"`
@@ -94,6 +104,15 @@ type order struct {
 	First    int    `json:"first,omitempty"`
 	Count    int    `json:"count,omitempty"`
 	Ask      string `json:"ask,omitempty"`
+
+	Resume    bool     `json:"resume,omitempty"` // open: make the stream resumable
+	Cut       bool     `json:"cut,omitempty"`
+	Show      string   `json:"show,omitempty"`
+	Status    string   `json:"status,omitempty"`
+	Name      string   `json:"name,omitempty"`
+	Groups    []string `json:"groups,omitempty"`
+	Versioned bool     `json:"versioned,omitempty"`
+	Ver       string   `json:"ver,omitempty"`
 }
 
 // outcome is the answer to an order: its result, or what went wrong.
@@ -114,6 +133,23 @@ type result struct {
 	Name       string    `json:"name"`
 	Version    string    `json:"version"`
 	UTC        time.Time `json:"utc"`
+
+	Resumable bool      `json:"resumable"` // the server said that the stream is
+	Resumed   bool      `json:"resumed"`
+	Versioned bool      `json:"versioned"` // the server announces it
+	Unchanged bool      `json:"unchanged"` // since that version
+	Ver       string    `json:"ver"`
+	Items     []contact `json:"items"`
+	JIDs      []string  `json:"jids"`
+}
+
+// contact is an item of a roster.
+type contact struct {
+	JID          string   `json:"jid"`
+	Name         string   `json:"name"`
+	Subscription string   `json:"subscription"`
+	Ask          string   `json:"ask"`
+	Groups       []string `json:"groups"`
 }
 
 // refusal is an error condition of RFC 6120 as the library reports it.
@@ -127,7 +163,7 @@ func (r *refusal) Error() string { return strings.TrimSpace(r.Condition + " " + 
 
 // event is what a client of a puppet received.
 type event struct {
-	Event     string `json:"event"` // ready, message, presence, disconnected
+	Event     string `json:"event"` // ready, message, presence, roster, block, unblock, disconnected
 	Client    string `json:"client"`
 	From      string `json:"from"`
 	To        string `json:"to"`
@@ -137,6 +173,12 @@ type event struct {
 	Condition string `json:"condition"`
 	Delayed   bool   `json:"delayed"`
 	Priority  int    `json:"priority"`
+	Show      string `json:"show"`
+	Status    string `json:"status"`
+
+	Ver  string   `json:"ver"`
+	Item contact  `json:"item"`
+	JIDs []string `json:"jids"`
 }
 
 // puppet is a process in which a library's clients run.
@@ -227,7 +269,7 @@ func (p *puppet) tell(o order) (result, error) {
 	answer := make(chan outcome, 1)
 	p.mu.Lock()
 	p.lastID++
-	o.ID = p.lastID
+	o.ID, o.Wait = p.lastID, int(patience.Seconds())
 	p.waiting[o.ID] = answer
 	line, err := json.Marshal(o)
 	if err == nil {
@@ -243,8 +285,8 @@ func (p *puppet) tell(o order) (result, error) {
 			return result{}, out.Error
 		}
 		return out.OK, nil
-	case <-time.After(*patience):
-		return result{}, fmt.Errorf("puppet of %s: no answer to %s in %v", p.library.name, line, *patience)
+	case <-time.After(*patience + 10*time.Second): // the library is to speak first
+		return result{}, fmt.Errorf("puppet of %s: no answer to %s", p.library.name, line)
 	}
 }
 
@@ -271,11 +313,14 @@ func (h *hand) inbox() *inbox { return h.puppet.inbox(h.name) }
 
 // open logs a client in under a name of its own.
 func (p *puppet) open(user, resource, password string, register bool) (*hand, error) {
+	return p.openAs(order{Register: register}, user, resource, password)
+}
+
+func (p *puppet) openAs(o order, user, resource, password string) (*hand, error) {
 	h := &hand{puppet: p, name: user + "/" + resource}
-	ok, err := p.tell(order{
-		Client: h.name, Do: "open", JID: p.s.jid(user) + "/" + resource, Password: password,
-		Host: p.s.host, Port: p.s.port, CA: p.s.caFile, Register: register,
-	})
+	o.Client, o.Do, o.JID, o.Password = h.name, "open", p.s.jid(user)+"/"+resource, password
+	o.Host, o.Port, o.CA = p.s.host, p.s.port, p.s.caFile
+	ok, err := p.tell(o)
 	h.jid, h.opened = ok.JID, ok
 	return h, err
 }
@@ -284,6 +329,17 @@ func (p *puppet) open(user, resource, password string, register bool) (*hand, er
 func (p *puppet) mustOpen(t *testing.T, user, resource string, register bool) *hand {
 	t.Helper()
 	h, err := p.open(user, resource, passwordOf(user), register)
+	if err != nil {
+		t.Fatalf("%s: open %s/%s: %v", p.library.name, user, resource, err)
+	}
+	return h
+}
+
+// mustOpenResumable logs a client in whose stream can be resumed, if the server
+// has that.
+func (p *puppet) mustOpenResumable(t *testing.T, user, resource string, register bool) *hand {
+	t.Helper()
+	h, err := p.openAs(order{Register: register, Resume: true}, user, resource, passwordOf(user))
 	if err != nil {
 		t.Fatalf("%s: open %s/%s: %v", p.library.name, user, resource, err)
 	}

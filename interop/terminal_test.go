@@ -5,6 +5,7 @@ package interop_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -67,7 +68,14 @@ type screen struct {
 // openScreen starts the program in a tmux server of its own.
 func openScreen(t *testing.T, tmux, program string, args ...string) *screen {
 	t.Helper()
-	s := &screen{tmux: tmux, socket: filepath.Join(t.TempDir(), "tmux")}
+	// The name of a socket has 107 bytes at the most: no place for one in a
+	// directory that has the test's name.
+	dir, err := os.MkdirTemp("/tmp", "kith-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	s := &screen{tmux: tmux, socket: filepath.Join(dir, "tmux")}
 	words := []string{"-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "40", program}
 	if out, err := s.command(append(words, args...)...); err != nil {
 		t.Fatalf("tmux: %v: %s", err, out)

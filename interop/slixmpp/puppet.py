@@ -48,6 +48,15 @@ class Client(slixmpp.ClientXMPP):
         # version (it puts a second Z behind it), so the puppet does it.
         self.plugin["xep_0030"].add_feature(TIME)
         self.register_handler(Callback("time", MatchXPath(f"{{jabber:client}}iq/{{{TIME}}}time"), self.on_time))
+        self.register_plugin("xep_0191")
+        if order.get("resume"):
+            self.register_plugin("xep_0198")
+            self.add_event_handler("session_resumed", self.on_resumed)
+        self.roster.auto_authorize = self.roster.auto_subscribe = None  # the test decides
+        self.roster_answered = None
+        self.register_handler(Callback("roster push", StanzaPath("iq@type=set/roster"), self.on_roster))
+        self.add_event_handler("blocked", lambda iq: self.on_blocking("block", iq))
+        self.add_event_handler("unblocked", lambda iq: self.on_blocking("unblock", iq))
         if order.get("register"):
             self.register_plugin("xep_0077")
             self.add_event_handler("register", self.on_register)
@@ -79,7 +88,8 @@ class Client(slixmpp.ClientXMPP):
         iq["register"]["username"] = self.boundjid.user
         iq["register"]["password"] = self.password
         try:
-            await iq.send(timeout=15)
+            await iq.send(timeout=self.order["wait"])
+            self.del_event_handler("register", self.on_register)
         except IqError as e:
             self.fail(refused(e))
 
@@ -97,6 +107,18 @@ class Client(slixmpp.ClientXMPP):
         if not self.opened.done():
             self.opened.set_exception(Refused("disconnected", text=str(reason)))
         say({"event": "disconnected", "client": self.name})
+
+    def on_resumed(self, _):
+        if not self.resumed.done():
+            self.resumed.set_result(True)
+
+    def on_roster(self, iq):
+        for item in roster_items(iq):
+            say({"event": "roster", "client": self.name, "ver": iq["roster"]["ver"] or "", "item": item})
+
+    def on_blocking(self, what, iq):
+        jids = sorted(str(item["jid"]) for item in iq[what])
+        say({"event": what, "client": self.name, "jids": jids})
 
     def on_time(self, iq):
         if iq["type"] != "get":
@@ -132,12 +154,18 @@ class Client(slixmpp.ClientXMPP):
             "to": str(presence["to"]),
             "type": presence.xml.get("type", ""),
             "priority": int(presence["priority"] or 0),
+            "show": presence.xml.findtext("{jabber:client}show") or "",
+            "status": presence.xml.findtext("{jabber:client}status") or "",
         })
 
     async def do_presence(self, order):
         presence = self.make_presence(pto=order.get("to"), ptype=order.get("type"))
         if order.get("priority"):
             presence["priority"] = order["priority"]
+        if order.get("show"):
+            presence["show"] = order["show"]
+        if order.get("status"):
+            presence["status"] = order["status"]
         presence.send()
         return {}
 
@@ -155,10 +183,66 @@ class Client(slixmpp.ClientXMPP):
             message.send()
             if i % 50 == 0:
                 await asyncio.sleep(0)
+        if order.get("cut"):
+            await asyncio.sleep(0)  # the library writes from a queue
+            self.cut()
         return {}
 
+    async def do_roster(self, order):
+        self.client_roster.version = order.get("ver", "")
+        iq = await self.get_roster(timeout=order["wait"])
+        # The library puts an empty query into an answer that has none.
+        query = iq.xml.find("{jabber:iq:roster}query")
+        if query is not None and not len(query) and "ver" not in query.attrib:
+            query = None
+        return {
+            "versioned": "rosterver" in self.features,
+            "unchanged": query is None,
+            "ver": query.get("ver", "") if query is not None else "",
+            "items": roster_items(iq),
+        }
+
+    async def do_contact(self, order):
+        if order.get("type") == "remove":
+            await self.del_roster_item(order["to"])
+        else:
+            await self.update_roster(order["to"], name=order["name"], groups=order["groups"], subscription="none")
+        return {}
+
+    async def do_block(self, order):
+        await self.plugin["xep_0191"].block([order["to"]], timeout=order["wait"])
+        return {}
+
+    async def do_unblock(self, order):
+        await self.plugin["xep_0191"].unblock([order["to"]], timeout=order["wait"])
+        return {}
+
+    async def do_blocklist(self, order):
+        jids = await self.plugin["xep_0191"].get_blocked_jids(timeout=order["wait"])
+        return {"jids": sorted(str(j) for j in jids)}
+
+    def cut(self):
+        self.transport.abort()
+
+    async def do_cut(self, order):
+        self.cut()
+        return {}
+
+    async def do_resumable(self, order):
+        return {"resumable": bool(self.plugin["xep_0198"].sm_id)}
+
+    async def do_resume(self, order):
+        self.resumed = asyncio.get_running_loop().create_future()
+        self.opened = asyncio.get_running_loop().create_future()  # a session anew, if it is not resumed
+        self.connect(self.order["host"], self.order["port"])
+        done, _ = await asyncio.wait(
+            [self.resumed, self.opened], timeout=order["wait"], return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            raise Refused("timeout")
+        return {"jid": self.boundjid.full, "resumed": self.resumed.done()}
+
     async def do_iq(self, order):
-        to, ask, wait = order["to"], order["ask"], 20
+        to, ask, wait = order["to"], order["ask"], order["wait"]
         if ask == "ping":
             await self.plugin["xep_0199"].send_ping(to, timeout=wait)
             return {}
@@ -185,6 +269,19 @@ class Client(slixmpp.ClientXMPP):
         return {}
 
 
+def roster_items(iq):
+    return [
+        {
+            "jid": item.get("jid"),
+            "name": item.get("name", ""),
+            "subscription": item.get("subscription", "none"),
+            "ask": item.get("ask", ""),
+            "groups": sorted(g.text for g in item.findall("{jabber:iq:roster}group")),
+        }
+        for item in iq.xml.findall("{jabber:iq:roster}query/{jabber:iq:roster}item")
+    ]
+
+
 def refused(e):
     if isinstance(e, IqTimeout):
         return Refused("timeout")
@@ -197,7 +294,7 @@ async def obey(clients, order):
     try:
         if order["do"] == "open":
             client = clients[name] = Client(name, order)
-            ok = await asyncio.wait_for(client.open(), 25)
+            ok = await asyncio.wait_for(client.open(), order["wait"])
         else:
             ok = await getattr(clients[name], "do_" + order["do"])(order)
         say({"id": order["id"], "ok": ok})

@@ -9,6 +9,9 @@ const NS = {
   streams: "http://etherx.jabber.org/streams",
   sasl2: "urn:xmpp:sasl:2",
   register: "jabber:iq:register",
+  roster: "jabber:iq:roster",
+  rosterver: "urn:xmpp:features:rosterver",
+  blocking: "urn:xmpp:blocking",
   delay: "urn:xmpp:delay",
   stanzas: "urn:ietf:params:xml:ns:xmpp-stanzas",
   info: "http://jabber.org/protocol/disco#info",
@@ -23,11 +26,23 @@ function wire(error) {
   return { condition: error.condition ?? error.name, type: error.type ?? "", text: error.text ?? error.message };
 }
 
+const items = (query) =>
+  query.getChildren("item").map((i) => ({
+    jid: i.attrs.jid,
+    name: i.attrs.name ?? "",
+    subscription: i.attrs.subscription ?? "none",
+    ask: i.attrs.ask ?? "",
+    groups: i.getChildren("group").map((g) => g.text()).sort(),
+  }));
+
+const jids = (list) => list.getChildren("item").map((i) => i.attrs.jid).sort();
+
 class Client {
   constructor(name, order) {
     this.name = name;
     this.offered = [];
     this.mechanism = "";
+    this.versioned = false;
     const address = jid(order.jid);
     const { local: username, resource } = address;
     const { password } = order;
@@ -35,12 +50,13 @@ class Client {
       service: `xmpp://${order.host}:${order.port}`,
       domain: address.domain,
       resource,
-      timeout: 15000,
+      timeout: order.wait * 1000,
       username,
       credentials: async (authenticate, mechanisms, _fast, entity) => {
         if (order.register) {
+          order.register = false;
           const query = xml("query", { xmlns: NS.register }, xml("username", {}, username), xml("password", {}, password));
-          await entity.iqCaller.request(xml("iq", { type: "set" }, query), 15000);
+          await entity.iqCaller.request(xml("iq", { type: "set" }, query), order.wait * 1000);
         }
         this.mechanism = mechanisms[0];
         await authenticate({ username, password }, this.mechanism);
@@ -50,6 +66,7 @@ class Client {
     // What goes wrong while a stream is opened is the rejection of start.
     this.xmpp.on("error", () => {});
     this.xmpp.on("element", (element) => this.element(element));
+    this.xmpp.streamManagement.on("resumed", () => this.resumed?.());
     this.xmpp.on("disconnect", () => say({ event: "disconnected", client: name }));
     this.answer();
   }
@@ -57,6 +74,7 @@ class Client {
   element(element) {
     if (element.is("features", NS.streams)) {
       const list = element.getChild("mechanisms") ?? element.getChild("authentication", NS.sasl2);
+      if (element.getChild("ver", NS.rosterver)) this.versioned = true;
       if (list) this.offered = list.getChildren("mechanism").map((m) => m.text()).sort();
       return;
     }
@@ -77,13 +95,34 @@ class Client {
       });
     } else if (element.is("presence")) {
       const priority = Number(element.getChildText("priority") ?? 0);
-      say({ event: "presence", client: this.name, from: from ?? "", to: to ?? "", type: type ?? "", priority });
+      say({
+        event: "presence",
+        client: this.name,
+        from: from ?? "",
+        to: to ?? "",
+        type: type ?? "",
+        priority,
+        show: element.getChildText("show") ?? "",
+        status: element.getChildText("status") ?? "",
+      });
     }
   }
 
   // The library answers pings itself; the rest a client built on it has to do.
   answer() {
     const { iqCallee } = this.xmpp;
+    iqCallee.set(NS.roster, "query", ({ element }) => {
+      for (const item of items(element)) {
+        say({ event: "roster", client: this.name, ver: element.attrs.ver ?? "", item });
+      }
+      return {};
+    });
+    for (const what of ["block", "unblock"]) {
+      iqCallee.set(NS.blocking, what, ({ element }) => {
+        say({ event: what, client: this.name, jids: jids(element) });
+        return {};
+      });
+    }
     iqCallee.get(NS.info, "query", () =>
       xml(
         "query",
@@ -115,8 +154,10 @@ class Client {
     return { jid: this.xmpp.jid.toString(), offered: this.offered, mechanism: this.mechanism, tls };
   }
 
-  async presence({ to, type, priority }) {
-    const children = priority ? [xml("priority", {}, String(priority))] : [];
+  async presence({ to, type, priority, show, status }) {
+    const children = Object.entries({ show, status, priority })
+      .filter(([, value]) => value)
+      .map(([name, value]) => xml(name, {}, String(value)));
     await this.xmpp.send(xml("presence", { to, type }, ...children));
   }
 
@@ -124,16 +165,80 @@ class Client {
     await this.xmpp.send(xml("message", { to, type, id: stanza }, xml("body", {}, body)));
   }
 
-  async flood({ to, tag, first, count }) {
+  async roster({ versioned, ver, wait }) {
+    const query = xml("query", { xmlns: NS.roster, ver: versioned ? ver ?? "" : undefined });
+    const answer = await this.xmpp.iqCaller.request(xml("iq", { type: "get" }, query), wait * 1000);
+    const got = answer.getChild("query", NS.roster);
+    return {
+      versioned: this.versioned,
+      unchanged: !got,
+      ver: got?.attrs.ver ?? "",
+      items: got ? items(got) : [],
+    };
+  }
+
+  set(payload, { wait }) {
+    return this.xmpp.iqCaller.set(payload, undefined, wait * 1000);
+  }
+
+  async contact(order) {
+    const { to, type, name, groups } = order;
+    const item =
+      type === "remove"
+        ? xml("item", { jid: to, subscription: "remove" })
+        : xml("item", { jid: to, name }, ...groups.map((g) => xml("group", {}, g)));
+    await this.set(xml("query", NS.roster, item), order);
+  }
+
+  async block(order) {
+    await this.set(xml("block", NS.blocking, xml("item", { jid: order.to })), order);
+  }
+
+  async unblock(order) {
+    await this.set(xml("unblock", NS.blocking, xml("item", { jid: order.to })), order);
+  }
+
+  async blocklist({ wait }) {
+    return { jids: jids(await this.xmpp.iqCaller.get(xml("blocklist", NS.blocking), undefined, wait * 1000)) };
+  }
+
+  async cut() {
+    this.xmpp.socket?.socket?.destroy();
+  }
+
+  async resumable() {
+    return { resumable: Boolean(this.xmpp.streamManagement.id) };
+  }
+
+  async resume({ wait }) {
+    const how = new Promise((resolve, reject) => {
+      this.resumed = () => resolve(true);
+      this.xmpp.once("online", () => resolve(false)); // a session anew
+      setTimeout(() => reject(new Error("neither resumed nor online")), wait * 1000);
+    });
+    await this.xmpp.reconnect.reconnect();
+    return { resumed: await how, jid: this.xmpp.jid.toString() };
+  }
+
+  async flood({ to, tag, first, count, cut }) {
+    if (cut) {
+      // Nobody waits for what may never be written.
+      for (let i = first; i < first + count; i++) {
+        const stanza = xml("message", { to, type: "chat", id: `${tag}-${i}` }, xml("body", {}, `${tag} ${i}`));
+        this.xmpp.send(stanza).catch(() => {});
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+      return this.cut();
+    }
     for (let i = first; i < first + count; i++) {
       const stanza = xml("message", { to, type: "chat", id: `${tag}-${i}` }, xml("body", {}, `${tag} ${i}`));
       await this.xmpp.send(stanza);
     }
   }
 
-  async iq({ to, ask }) {
+  async iq({ to, ask, wait }) {
     const { iqCaller } = this.xmpp;
-    const get = (payload) => iqCaller.get(payload, to, 20000);
+    const get = (payload) => iqCaller.get(payload, to, wait * 1000);
     switch (ask) {
       case "ping":
         await get(xml("ping", NS.ping));
