@@ -19,7 +19,7 @@ client_tls = []
 [storage]
 url = "postgres://kith:secret@localhost/kith"
 [registration]
-mode = "closed"
+mode = "invite"
 [modules.mam]
 enabled = true
 [host."verona.example"]
@@ -45,10 +45,10 @@ func TestReload(t *testing.T) {
 		want     []config.Change
 	}{
 		{"nothing", "", "", nil},
-		{"order and words", "[registration]\nmode = \"closed\"\n", "", nil},
+		{"order and words", "[registration]\nmode = \"invite\"\n", "", nil},
 		{"host", `["verona.example"]`, `["verona.example", "mantua.example"]`,
 			[]config.Change{{Key: "hosts", Old: "verona.example", New: "verona.example, mantua.example"}}},
-		{"mode", `"closed"`, `"open"`, []config.Change{{Key: "registration.mode", Old: "closed", New: "open"}}},
+		{"mode", `"invite"`, `"open"`, []config.Change{{Key: "registration.mode", Old: "invite", New: "open"}}},
 		{"limit", "[modules.mam]", "[limits]\nstanza = \"128KiB\"\nlogin = \"5s\"\n[modules.mam]", []config.Change{
 			{Key: "limits.stanza", Old: "256KiB", New: "128KiB"}, {Key: "limits.login", Old: "30s", New: "5s"}}},
 		{"module off", "enabled = true", "enabled = false", []config.Change{{Key: "modules.mam.enabled", Old: "true", New: "false"}}},
