@@ -199,3 +199,38 @@ func TestForgetAfterAFailedCommit(t *testing.T) {
 		t.Errorf("the actor has %d rows, want 1", rows)
 	}
 }
+
+// stranded is an item that is content with the sessions of its actor.
+type stranded struct {
+	*item
+	strand func(a *actor) bool
+}
+
+func (s stranded) Strand(_ *cluster.Turn, a cluster.Actor) bool { return s.strand(a.(*actor)) }
+
+// While an actor cannot be loaded, what can do with its sessions alone is not
+// failed.
+func TestStrandedItemFindsTheSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, cluster.Options{})
+		w.warm("a", "b")
+		w.Send("a", do(func(_ *cluster.Turn, a *actor) { a.sessions = 1 }))
+		w.shelf.failWith(badRows)
+		w.library.onLoad(func(context.Context, cluster.Key) error { return storage.ErrUnavailable })
+		var j journal
+		w.Send("a", j.row("bad"))
+		w.Send("a", stranded{j.row("1"), func(a *actor) bool { j.add("1 told to %d session", a.sessions); return true }})
+		w.Send("a", stranded{j.row("2"), func(*actor) bool { return false }})
+		w.Send("c", stranded{j.row("3"), func(*actor) bool { t.Error("there is nobody"); return true }})
+		time.Sleep(25 * time.Second)
+		w.shelf.failWith(nil)
+		w.library.onLoad(nil)
+		time.Sleep(2 * time.Second)
+		got := slices.Sorted(slices.Values(j.list()))
+		want := []string{"1 told to 1 session", "2 failed: database unavailable", "3 failed: database unavailable", "bad failed: database unavailable"}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		w.close()
+	})
+}

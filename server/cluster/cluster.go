@@ -65,6 +65,15 @@ type Item interface {
 	Fail(t *Turn, err error)
 }
 
+// Stranded is an Item that can make do with what is alive of its actor while the
+// durable state cannot be loaded.
+type Stranded interface {
+	Item
+	// Strand is called before Fail, in an effect, with the actor as it was; true
+	// says that the item is handled, and Fail is not called.
+	Strand(t *Turn, a Actor) bool
+}
+
 // Actor is the state that belongs to a key. Only its lane calls it.
 type Actor interface {
 	// Busy reports whether something alive is attached, a session say: then the

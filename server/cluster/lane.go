@@ -315,8 +315,7 @@ func (l *lane) effect(t *Turn, e effect) {
 	case sends, passes:
 		t.passed = append(t.passed, t.sends[e.n])
 	case fails:
-		f := t.failed[e.n]
-		f.item.Fail(t, f.err)
+		t.failed[e.n].tell(t)
 	default:
 		e.Committed(t)
 	}

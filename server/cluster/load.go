@@ -107,10 +107,10 @@ func (l *lane) loadFailed(t *Turn, s *slot, err error) {
 	}
 	err = fmt.Errorf("load %s: %w", s.key, err)
 	for _, h := range s.retry {
-		t.fail(s.key, h.item, err)
+		t.strand(s, h.item, err)
 	}
 	for _, e := range s.parked {
-		t.fail(s.key, e.item, err)
+		t.strand(s, e.item, err)
 	}
 	s.retry, s.parked = nil, nil
 	if s.actor != nil && s.actor.Busy() && !l.c.closing.Load() {

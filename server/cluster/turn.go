@@ -79,8 +79,9 @@ type send struct {
 
 // failure is an item that must learn why it was not handled.
 type failure struct {
-	item Item
-	err  error
+	item  Item
+	err   error
+	actor Actor // alive, nil if it is not
 }
 
 func (t *Turn) begin(l *lane, r *runner) {
@@ -189,7 +190,21 @@ func (t *Turn) later(s send, kind effectKind) {
 // fail has an item learn why it is not handled.
 func (t *Turn) fail(k Key, it Item, err error) {
 	t.after = append(t.after, effect{key: k, kind: fails, n: len(t.failed)})
-	t.failed = append(t.failed, failure{it, err})
+	t.failed = append(t.failed, failure{item: it, err: err})
+}
+
+// strand is fail for an item whose actor is there, but not its durable state.
+func (t *Turn) strand(s *slot, it Item, err error) {
+	t.fail(s.key, it, err)
+	t.failed[len(t.failed)-1].actor = s.actor
+}
+
+// tell has the item learn it.
+func (f failure) tell(t *Turn) {
+	if s, ok := f.item.(Stranded); ok && f.actor != nil && s.Strand(t, f.actor) {
+		return
+	}
+	f.item.Fail(t, f.err)
 }
 
 // After has e happen after the commit; within an effect, behind the effects

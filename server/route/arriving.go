@@ -184,6 +184,25 @@ func (a *Arriving) finish() {
 	a.Transit = module.Transit{}
 }
 
+// Strand implements cluster.Stranded: an answer to what a session has sent finds
+// it also while the store fails. It is in nobody's roster or archive, and nobody
+// would send it again.
+func (a *Arriving) Strand(t *cluster.Turn, ac cluster.Actor) bool {
+	if a.read.Type != stanza.TypeError && (a.read.Kind != stanza.IQ || a.read.Type != stanza.Result) {
+		return false
+	}
+	res := ac.(*account.Actor).Named(a.read.To.Resource())
+	if res == nil {
+		return false
+	}
+	e := session.Entry{Kind: a.read.Kind, To: a.read.To.String(), Tail: a.read.Tail()}
+	if res.Out.Send(e) {
+		t.Dirty(res.Out)
+	}
+	a.finish()
+	return true
+}
+
 // Fail implements cluster.Item.
 func (a *Arriving) Fail(t *cluster.Turn, err error) {
 	a.Transit = module.Transit{Turn: t, Host: a.router.lastHost(a.read.To.Domain())}
