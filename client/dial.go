@@ -26,7 +26,8 @@ const ALPN = "xmpp-client"
 type Config struct {
 	JID      jid.JID // the account; its resource, if it has one, is asked for
 	Password string
-	Lang     string // of the user; may be ""
+	Memory   *sasl.Memory // of hashed passwords, to be shared by log-ins; may be nil
+	Lang     string       // of the user; may be ""
 
 	Address   string // host:port; "": the domain itself, at the usual port
 	DirectTLS bool   // TLS from the first byte (XEP-0368), not by STARTTLS
@@ -166,7 +167,7 @@ func (c Config) steps() []negotiate.Step {
 	}
 	steps = append(steps,
 		negotiate.SASL{
-			Credentials: sasl.Credentials{Username: c.JID.Local(), Password: c.Password},
+			Credentials: sasl.Credentials{Username: c.JID.Local(), Password: c.Password, Memory: c.Memory},
 			Only:        c.Mechanisms,
 			Certificate: c.certificate(),
 		},

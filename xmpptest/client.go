@@ -65,7 +65,7 @@ func (s *Server) Connect(j jid.JID) (*Client, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), loginWithin)
 	defer cancel()
 	cl, err := client.NewOnConn(ctx, c.conn, client.Config{
-		JID: j, Password: Password, DirectTLS: true, TLS: s.TLS(j.Domain()),
+		JID: j, Password: Password, Memory: &memory, DirectTLS: true, TLS: s.TLS(j.Domain()),
 		Mechanisms: []string{sasl.ScramSHA256Plus}, Raw: true, Handler: c.push,
 	})
 	if err != nil {

@@ -31,6 +31,7 @@ import (
 	"kith/server/config"
 	"kith/server/web"
 	"kith/xmpp/jid"
+	"kith/xmpp/sasl"
 )
 
 // Password is that of every account.
@@ -38,6 +39,12 @@ const Password = "secret"
 
 // Hosts are those of a test's server, unless it says otherwise.
 var Hosts = []string{"montague.example", "capulet.example", "shakespeare.lit"}
+
+// All accounts have one password: it is hashed once at each end.
+var (
+	passwordKeys = sync.OnceValues(func() (account.Keys, error) { return account.MakeKeys(Password) })
+	memory       sasl.Memory
+)
 
 // Option changes the server of a test.
 type Option func(*options)
@@ -303,7 +310,11 @@ func (s *Server) make(j jid.JID, admin bool) error {
 	if s.known[j] {
 		return nil
 	}
-	err := s.Accounts().Create(context.Background(), j, Password, admin)
+	keys, err := passwordKeys()
+	if err != nil {
+		return err
+	}
+	err = s.Accounts().CreateWith(context.Background(), j, keys, admin)
 	if err != nil && !errors.Is(err, account.ErrExists) {
 		return err
 	}

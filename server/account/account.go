@@ -134,13 +134,20 @@ func (s *Store) announce(j jid.JID) {
 	f(j)
 }
 
+// Keys are what is kept of a password, by which it can be proved.
+type Keys [len(hashes)]sasl.Keys
+
 // keys hashes a password, when it is its turn.
-func (s *Store) keys(ctx context.Context, password string) ([len(hashes)]sasl.Keys, error) {
-	var out [len(hashes)]sasl.Keys
+func (s *Store) keys(ctx context.Context, password string) (Keys, error) {
 	if err := s.acquire(ctx); err != nil {
-		return out, err
+		return Keys{}, err
 	}
 	defer s.release()
+	return MakeKeys(password)
+}
+
+// MakeKeys hashes a password. It takes its time.
+func MakeKeys(password string) (out Keys, err error) {
 	for i, h := range hashes {
 		k, err := sasl.MakeKeys(h, password, sasl.NewSalt(), Iterations)
 		if err != nil {
@@ -166,17 +173,32 @@ func (s *Store) release() { <-s.slots }
 // *Lookalike for a name that could be taken for another; a password that SASLprep
 // refuses fails with sasl.ErrCredentials.
 func (s *Store) Create(ctx context.Context, j jid.JID, password string, admin bool) error {
+	if err := check(j); err != nil { // before the password takes its time
+		return err
+	}
+	keys, err := s.keys(ctx, password)
+	if err != nil {
+		return err
+	}
+	return s.CreateWith(ctx, j, keys, admin)
+}
+
+func check(j jid.JID) error {
 	if j.Local() == "" || !j.IsBare() {
 		return fmt.Errorf("create account %s: the address must be name@domain", j)
 	}
 	if lookalike.Mixed(j.Local()) {
 		return fmt.Errorf("create account %s: %w", j, ErrMixed)
 	}
-	keys, err := s.keys(ctx, password)
-	if err != nil {
+	return nil
+}
+
+// CreateWith is Create for a password that was hashed before.
+func (s *Store) CreateWith(ctx context.Context, j jid.JID, keys Keys, admin bool) error {
+	if err := check(j); err != nil {
 		return err
 	}
-	err = s.db.Write(ctx, func(tx *storage.Tx) error {
+	err := s.db.Write(ctx, func(tx *storage.Tx) error {
 		_, err := insert(tx, j, admin, keys)
 		return err
 	})
@@ -188,7 +210,7 @@ func (s *Store) Create(ctx context.Context, j jid.JID, password string, admin bo
 }
 
 // insert writes the rows of a new account and returns its id.
-func insert(tx *storage.Tx, j jid.JID, admin bool, keys [len(hashes)]sasl.Keys) (id int64, err error) {
+func insert(tx *storage.Tx, j jid.JID, admin bool, keys Keys) (id int64, err error) {
 	skeleton := skeletonOf(j)
 	err = tx.QueryRow(`INSERT INTO account (jid, created, disabled, admin, skeleton, skeleton_version) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (jid) DO NOTHING RETURNING id`, j.String(), time.Now().UnixMilli(), false, admin, skeleton, lookalike.Version).Scan(&id)
@@ -204,7 +226,7 @@ func insert(tx *storage.Tx, j jid.JID, admin bool, keys [len(hashes)]sasl.Keys) 
 	return id, insertKeys(tx, id, keys)
 }
 
-func insertKeys(tx *storage.Tx, id int64, keys [len(hashes)]sasl.Keys) error {
+func insertKeys(tx *storage.Tx, id int64, keys Keys) error {
 	for i, k := range keys {
 		_, err := tx.Exec(`INSERT INTO credential (account, hash, salt, iterations, stored_key, server_key)
 			VALUES ($1, $2, $3, $4, $5, $6)

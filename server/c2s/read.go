@@ -52,6 +52,7 @@ type client struct {
 	expiry *time.Timer // then; else nil
 
 	tried string // the account that the client last tried to log in to
+	cause error  // why the session ended its stream, nil if it did not
 }
 
 // end ends the stream. A reader that waits for credit learns it too.
@@ -297,6 +298,9 @@ func (s *Server) report(c *client, err error) {
 	attrs := []any{"stream", c.id, "remote", c.conn.RemoteAddr().String()}
 	if c.session != nil {
 		attrs = append(attrs, "jid", c.session.JID.String())
+		if errors.Is(err, stream.ErrClosed) { // we did it
+			err = c.cause
+		}
 	}
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, stream.ErrClosed) {
 		s.broken.Add(1)

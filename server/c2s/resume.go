@@ -86,6 +86,7 @@ func (c *client) enable(want negotiate.Enable) {
 // left deals with the session of a stream that has ended with err: it waits for
 // another stream, or it ends too.
 func (c *client) left(err error) {
+	c.cause = c.session.Cause()
 	if lost(err) && c.session.Detach() {
 		c.server.router.Inactive(c.session, true)
 		return

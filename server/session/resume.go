@@ -191,7 +191,7 @@ func (s *Session) Resume(c Conn, h uint32, answer []byte) (settled []Entry, err 
 	r.away = false
 	r.timer.Stop()
 	s.conn = c
-	s.ending, s.held = false, true
+	s.ending, s.held, s.cause = false, true, nil
 	s.In.Reopen()
 	return settled, nil
 }

@@ -105,6 +105,7 @@ type Session struct {
 	writing bool      // somebody writes, or will
 	ending  bool      // the stream is being closed, or gone; nothing more is written
 	final   bool      // what ended the stream ends the session too
+	cause   error     // why we ended the stream, nil if we did not
 	closed  bool      // End was called
 	acks    *outbound // nil: the client did not enable XEP-0198
 	answers answers
@@ -286,6 +287,9 @@ func (s *Session) Close(err error) {
 		return
 	}
 	first := !s.ending && !s.closed
+	if first {
+		s.cause = err
+	}
 	s.ending = true
 	conn := s.conn
 	s.mu.Unlock()
@@ -293,6 +297,13 @@ func (s *Session) Close(err error) {
 		s.In.Free()
 		go conn.Close(err)
 	}
+}
+
+// Cause returns why we have ended the stream; nil if we have not.
+func (s *Session) Cause() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cause
 }
 
 // maxWrite bounds what one write takes, so that a long queue does not make one

@@ -60,6 +60,8 @@ type Credentials struct {
 	// Certified says that the client has a certificate that it shows on this
 	// connection. Then EXTERNAL comes first; it needs no password.
 	Certified bool
+	// Memory, if it is not nil, is asked before a password is hashed.
+	Memory *Memory
 }
 
 // ClientOptions say what the client knows of the connection and of the server.

@@ -11,6 +11,7 @@ type scramClient struct {
 	hash     algorithm
 	choice   choice
 	password string
+	memory   *Memory
 	header   string // GS2
 	bare     string // of the client-first-message
 	nonce    string
@@ -30,7 +31,7 @@ func newScramClient(mech string, c Credentials, b choice, nonce string) (Client,
 	if err != nil {
 		return nil, err
 	}
-	s := &scramClient{mech: mech, hash: h, choice: b, password: password, nonce: nonce}
+	s := &scramClient{mech: mech, hash: h, choice: b, password: password, memory: c.Memory, nonce: nonce}
 	s.header = string(b.flag)
 	if b.flag == 'p' {
 		s.header += "=" + b.binding.Type
@@ -90,7 +91,7 @@ func (s *scramClient) takeFirst(message string) (string, error) {
 	case first.iterations < clientMinIterations || first.iterations > maxIterations:
 		return "", fmt.Errorf("%w: %d iterations", ErrServer, first.iterations)
 	}
-	d, err := s.hash.derive(s.password, first.salt, first.iterations)
+	d, err := s.memory.derive(s.hash, s.password, first.salt, first.iterations)
 	if err != nil {
 		return "", err
 	}
