@@ -61,4 +61,9 @@ const (
 	Conference = "jabber:x:conference"                    // XEP-0249
 	MUCUser    = "http://jabber.org/protocol/muc#user"    // XEP-0045
 	Offline    = "msgoffline"                             // XEP-0160, disco feature
+
+	RSM      = "http://jabber.org/protocol/rsm"            // XEP-0059
+	Validate = "http://jabber.org/protocol/xdata-validate" // XEP-0122
+	OrderBy  = "urn:xmpp:order-by:1"                       // XEP-0413
+	MAMTrim  = "urn:xmpp:mamtrim:0"                        // Message Archive Management: Trim Command, a proposal without a number
 )

@@ -67,6 +67,7 @@ type Field struct {
 	Required bool
 	Values   []string
 	Options  []Option
+	Open     bool // a list that takes other values than it offers (XEP-0122 §3.2.2)
 }
 
 // Option is one of those that a list offers.

@@ -42,6 +42,9 @@ func TestRoundTrip(t *testing.T) {
 			`<x xmlns='jabber:x:data' type='result'><title>Verona</title>` +
 				`<reported><field var='name' type='text-single' label='Name'/></reported>` +
 				`<item><field var='name'><value>Juliet</value></field></item><item><field var='name'><value/></field></item></x>`},
+		{"a list open to other values", form.New(form.Empty, "", form.Field{Var: "ids", Type: form.ListMulti, Open: true}),
+			`<x xmlns='jabber:x:data' type='form'><field var='ids' type='list-multi'>` +
+				`<validate xmlns='http://jabber.org/protocol/xdata-validate' datatype='xs:string'><open/></validate></field></x>`},
 		{"cancelled", form.New(form.Cancel, ""), `<x xmlns='jabber:x:data' type='cancel'/>`},
 	} {
 		if got := string(xmltree.Marshal(c.form, "jabber:client")); got != c.xml {

@@ -15,6 +15,8 @@ var (
 	nameRequired     = xmltree.Name{Space: ns.DataForm, Local: "required"}
 	nameValue        = xmltree.Name{Space: ns.DataForm, Local: "value"}
 	nameOption       = xmltree.Name{Space: ns.DataForm, Local: "option"}
+	nameValidate     = xmltree.Name{Space: ns.Validate, Local: "validate"}
+	nameOpen         = xmltree.Name{Space: ns.Validate, Local: "open"}
 )
 
 // AppendXML implements xmltree.Appender.
@@ -58,6 +60,12 @@ func (f *Field) AppendXML(w *xmltree.Writer) {
 	}
 	if f.Required {
 		w.Element(nameRequired, "")
+	}
+	if f.Open {
+		w.Open(nameValidate)
+		w.Attr("datatype", "xs:string")
+		w.Element(nameOpen, "")
+		w.Close()
 	}
 	for _, v := range f.Values {
 		w.Element(nameValue, v)
@@ -117,6 +125,8 @@ func parseField(el xmltree.Element) Field {
 			f.Desc = c.Text()
 		case nameRequired:
 			f.Required = true
+		case nameValidate:
+			f.Open = c.Child(nameOpen).Exists()
 		case nameValue:
 			f.Values = append(f.Values, c.Text())
 		case nameOption:
