@@ -51,6 +51,7 @@ func (s *Server) Reload() (report web.Report, err error) {
 	s.config.Store(next)
 	s.clients.Configure(next)
 	s.router.SetHosts(hosts)
+	s.jobs.start(hosts)
 	s.reloaded(next)
 
 	for _, w := range warnings {

@@ -48,6 +48,7 @@ type Server struct {
 	router   *route.Router
 	clients  *c2s.Server
 	web      *web.Server
+	jobs     jobs
 	begun    time.Time
 
 	reloading sync.Mutex // guards what follows, and is held for a whole reload
@@ -108,6 +109,7 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 		DB: s.db, Accounts: s.accounts, Router: s.router, Cluster: s.cluster, Clients: s.clients,
 		Reload: s.Reload,
 	})
+	s.jobs.start(hosts)
 	return s, nil
 }
 
@@ -218,6 +220,7 @@ func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
 	err := s.clients.Close(ctx)
+	s.jobs.close()
 	err = errors.Join(err, s.web.Close(ctx), s.cluster.Close(ctx))
 	return errors.Join(err, s.db.Close())
 }

@@ -72,18 +72,27 @@ func Open(ctx context.Context, db *storage.DB, purges ...Purge) (*Store, error) 
 		return nil, err
 	}
 	s := &Store{db: db, slots: make(chan struct{}, checks), purges: purges, changed: func(jid.JID) {}, rekeyed: func(jid.JID, session.ID) {}}
-	fresh := make([]byte, 32)
-	rand.Read(fresh)
-	err = db.Write(ctx, func(tx *storage.Tx) error {
-		if _, err := tx.Exec(`INSERT INTO secret (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING`, "scram", fresh); err != nil {
-			return err
-		}
-		return tx.QueryRow(`SELECT value FROM secret WHERE name = $1`, "scram").Scan(&s.secret)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read the server's secret: %w", err)
+	if s.secret, err = s.Secret(ctx, "scram"); err != nil {
+		return nil, err
 	}
 	return s, nil
+}
+
+// Secret returns 32 random bytes that the database keeps under a name: the same as
+// long as there is that database. They are made when they are asked for first.
+func (s *Store) Secret(ctx context.Context, name string) (secret []byte, err error) {
+	fresh := make([]byte, 32)
+	rand.Read(fresh)
+	err = s.db.Write(ctx, func(tx *storage.Tx) error {
+		if _, err := tx.Exec(`INSERT INTO secret (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING`, name, fresh); err != nil {
+			return err
+		}
+		return tx.QueryRow(`SELECT value FROM secret WHERE name = $1`, name).Scan(&secret)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the server's secret %s: %w", name, err)
+	}
+	return secret, nil
 }
 
 // Parting is called before an account is deleted, while what it has is there.

@@ -9,8 +9,6 @@ package archive
 
 import (
 	"embed"
-	"encoding/base32"
-	"encoding/binary"
 	"io/fs"
 	"time"
 
@@ -36,29 +34,39 @@ func Migrations() storage.Migrations {
 var Purges = []account.Purge{
 	`DELETE FROM offline WHERE owner = $1 AND id IN (SELECT id FROM offline WHERE owner = $1 ORDER BY id LIMIT 1000)`,
 	`DELETE FROM message WHERE owner = $1 AND id IN (SELECT id FROM message WHERE owner = $1 ORDER BY id LIMIT 1000)`,
+	`DELETE FROM archive WHERE owner = $1`,
 }
 
 // counterBits of an id count the messages of one millisecond.
 const counterBits = 20
 
-// What an actor knows of its messages: the last id given, and how many have a row
-// in offline.
+// What an actor knows of its messages: the last id given, up to which id they are
+// deleted, and how many have a row in offline. The last may be too many when
+// retention has taken some; that costs a read and no more.
 var (
 	last  = account.NewSlot[int64]("last archive id")
+	floor = account.NewSlot[int64]("messages deleted up to")
 	marks = account.NewSlot[int]("messages not taken")
 )
 
 // Load reads what an actor knows, as a part of an account.
 func Load(r *storage.Reader, st *account.State) error {
-	var l int64
+	var l, f int64
 	var n int
+	var p string
 	err := r.QueryRow(`SELECT coalesce((SELECT max(id) FROM message WHERE owner = $1), 0),
-		(SELECT count(*) FROM offline WHERE owner = $1)`, st.ID).Scan(&l, &n)
+		(SELECT count(*) FROM offline WHERE owner = $1),
+		coalesce((SELECT floor FROM archive WHERE owner = $1), 0),
+		coalesce((SELECT prefs FROM archive WHERE owner = $1), '')`, st.ID).Scan(&l, &n, &f, &p)
 	if err != nil {
 		return err
 	}
-	last.Load(st, l)
+	last.Load(st, max(l, f))
+	floor.Load(st, f)
 	marks.Load(st, n)
+	if said := readPrefs(p); said != nil {
+		prefs.Load(st, said)
+	}
 	return nil
 }
 
@@ -72,35 +80,21 @@ func nextID(a *account.Actor, now time.Time) int64 {
 // Time returns when the message of an id was kept.
 func Time(id int64) time.Time { return time.UnixMilli(id >> counterBits).UTC() }
 
-var encoding = base32.HexEncoding.WithPadding(base32.NoPadding)
-
-// Format returns an id as others see it: opaque, and sorting as the ids do.
-func Format(id int64) string {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(id))
-	return encoding.EncodeToString(b[:])
-}
-
-// ParseID is the reverse of Format; false for what it never returned.
-func ParseID(s string) (int64, bool) {
-	b, err := encoding.DecodeString(s)
-	if err != nil || len(b) != 8 || Format(int64(binary.BigEndian.Uint64(b))) != s {
-		return 0, false
-	}
-	return int64(binary.BigEndian.Uint64(b)), true
-}
-
 // Record keeps a message in its owner's archive and returns its id. stanza is
 // the whole element; it must not change any more.
 func Record(t *cluster.Turn, a *account.Actor, peer jid.JID, outgoing bool, c Class, stanza []byte) int64 {
 	id := nextID(a, t.Now())
-	t.Write(`INSERT INTO message (owner, id, peer, outgoing, transit, stanza) VALUES ($1, $2, $3, $4, $5, $6)`,
-		a.ID(), id, peer.Bare().String(), outgoing, c == Transit, stanza)
+	t.Write(`INSERT INTO message (owner, id, peer, resource, outgoing, transit, size, stanza) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		a.ID(), id, peer.Bare().String(), peer.Resource(), outgoing, c == Transit, len(stanza), stanza)
 	return id
 }
 
 // Last returns the id that was given last.
 func Last(a *account.Actor) int64 { return last.Durable(a) }
+
+// Floor returns the id up to which messages are deleted, even if their rows are
+// there yet.
+func Floor(a *account.Actor) int64 { return floor.Durable(a) }
 
 // Missed marks a message: nobody is known to have it. It has no mark yet.
 func Missed(t *cluster.Turn, a *account.Actor, id int64) {
@@ -119,13 +113,14 @@ type Message struct {
 	Stanza  []byte
 }
 
-// ReadWaiting reads the oldest marked messages behind one id and up to another:
-// at most rows, and no more bytes than that unless the first alone has them. more
-// says that there are others behind.
-func ReadWaiting(r *storage.Reader, owner, behind, upTo int64, rows, bytes int) (list []Message, more bool, err error) {
+// ReadWaiting reads the oldest marked messages behind one id and up to another, with
+// brief only those that are not in the archive: at most rows, and no more bytes than
+// that unless the first alone has them. more says that there are others behind.
+func ReadWaiting(r *storage.Reader, owner, behind, upTo int64, brief bool, rows, bytes int) (list []Message, more bool, err error) {
 	for row, err := range r.Query(`SELECT m.id, m.transit, m.stanza FROM offline o
 		JOIN message m ON m.owner = o.owner AND m.id = o.id
-		WHERE o.owner = $1 AND o.id > $2 AND o.id <= $3 ORDER BY o.id LIMIT $4`, owner, behind, upTo, rows+1) {
+		WHERE o.owner = $1 AND o.id > $2 AND o.id <= $3 AND (m.transit OR NOT $5)
+		ORDER BY o.id LIMIT $4`, owner, behind, upTo, rows+1, brief) {
 		if err != nil {
 			return nil, false, err
 		}

@@ -60,7 +60,8 @@ func fleeting(c xmltree.Element) bool {
 	switch n := c.Name(); n.Space {
 	case ns.Client:
 		return n.Local == "thread"
-	case ns.ChatStates, ns.Hints, ns.Delay, ns.StanzaID:
+	case ns.ChatStates, ns.Hints, ns.Delay, ns.StanzaID,
+		ns.MAM: // what an archive has answered is in it, and for the one who asked
 		return true
 	case ns.Receipts:
 		return n.Local == "request"

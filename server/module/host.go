@@ -48,6 +48,7 @@ type Host struct {
 	informs  []xmltree.Appender
 	kept     []account.Kept
 	wait     func(*stanza.Stanza) session.Wait
+	jobs     []Job
 	specs    []Spec
 }
 

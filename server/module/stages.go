@@ -72,6 +72,7 @@ type Transit struct {
 	Store   int64               // its id in the owner's archive; 0 if it is not kept
 	Settled bool                // it was recorded before: this is another try to deliver it
 	Owed    bool                // a mark in the store says that nobody is sure to have it
+	Brief   bool                // it is stored for its delivery only
 }
 
 // Write adds a row to what the batch commits.

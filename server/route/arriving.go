@@ -21,6 +21,7 @@ type Arriving struct {
 	work   stanza.Stanza // the copy that the steps act on
 	store  int64         // handed back: its id in the archive
 	owed   bool          // and marked there
+	brief  bool          // and kept for its delivery only
 	again  bool          // handed back by a session that has ended
 	kept   bool          // for nobody was there
 	sent   bool          // back, with an error
@@ -45,7 +46,7 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 	owner := ac.(*account.Actor)
 	a.read.CopyTo(&a.work)
 	a.Transit = module.Transit{Stanza: &a.work, Host: host, Turn: t, Account: owner,
-		Store: a.store, Owed: a.owed, Settled: a.again}
+		Store: a.store, Owed: a.owed, Brief: a.brief, Settled: a.again}
 	a.sent, a.copies = false, false
 	t.After(a)
 	st := &host.Stages.Arriving
@@ -147,8 +148,7 @@ func (a *Arriving) Committed(t *cluster.Turn) {
 		return
 	}
 	e := a.Host.Entry(a.Stanza, a.To.String(), a.Targets...)
-	e.Store, e.Owed = a.Store, a.Owed
-	e.Transit = e.Owed && archive.Classify(a.Stanza) == archive.Transit
+	e.Store, e.Owed, e.Transit = a.Store, a.Owed, a.Owed && a.Brief
 	taken := false
 	for _, res := range a.Targets {
 		if res.Out.Send(e) {

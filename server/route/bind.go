@@ -210,6 +210,6 @@ func (r *Router) handBack(e session.Entry) *Arriving {
 		return nil
 	}
 	a := r.arriving(st)
-	a.store, a.owed, a.again = e.Store, e.Owed, st.Kind == stanza.Message
+	a.store, a.owed, a.brief, a.again = e.Store, e.Owed, e.Transit, st.Kind == stanza.Message
 	return a
 }

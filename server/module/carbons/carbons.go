@@ -25,6 +25,10 @@ import (
 var Module = module.Define("carbons", attach, module.XEP(280, "1.0.1"))
 
 func attach(h *module.Host, _ struct{}) error {
+	ids, err := archive.OpenIDs(context.Background(), h.Accounts)
+	if err != nil {
+		return err
+	}
 	h.DiscoFeature(ns.Carbons)
 	h.DiscoFeature(xcarbons.FeatureRules)
 	h.Keep(enabled)
@@ -32,7 +36,7 @@ func attach(h *module.Host, _ struct{}) error {
 	h.IQ(stanza.Set, xcarbons.NameDisable, module.ToAccount, turn(false))
 	leaving, arriving := &h.Stages.Leaving, &h.Stages.Arriving
 	leaving.Stamp = append(leaving.Stamp, dropForged)
-	leaving.Copy = append(leaving.Copy, copySent)
+	leaving.Copy = append(leaving.Copy, func(_ context.Context, t *module.Transit) error { return copySent(t, ids) })
 	arriving.Stamp = append(arriving.Stamp, dropForged)
 	arriving.Copy = append(arriving.Copy, copyReceived)
 	return nil
@@ -67,7 +71,7 @@ func dropForged(_ context.Context, t *module.Transit) error {
 
 // copySent gives the account's other sessions what one of them has sent
 // (XEP-0280 §8). What it sent to itself they get when it arrives.
-func copySent(_ context.Context, t *module.Transit) error {
+func copySent(t *module.Transit, ids *archive.IDs) error {
 	if t.To.Bare() == t.Account.JID {
 		return nil
 	}
@@ -78,7 +82,7 @@ func copySent(_ context.Context, t *module.Transit) error {
 	sent := t.Stanza
 	if t.Store != 0 { // the recipient has another id, in another archive
 		sent = sent.Copy()
-		sent.Add(stanzaid.ID{ID: archive.Format(t.Store), By: t.Account.JID})
+		sent.Add(stanzaid.ID{ID: ids.Format(t.Account.ID(), t.Store), By: t.Account.JID})
 	}
 	deliver(t, to, t.To, xcarbons.Copy{Sent: true, Message: sent})
 	return nil

@@ -34,6 +34,7 @@ type flush struct {
 	owner jid.JID
 	id    int64             // of the account
 	to    *account.Resource // belongs to the lane
+	brief bool              // only of what is not in the archive
 	left  int
 	pause time.Duration
 
@@ -55,7 +56,7 @@ func (o *offline) begin(t *cluster.Turn, owner *account.Actor, r *account.Resour
 			return
 		}
 	}
-	f := &flush{offline: o, key: t.Key(), owner: owner.JID, id: owner.ID(), to: r, left: most}
+	f := &flush{offline: o, key: t.Key(), owner: owner.JID, id: owner.ID(), to: r, brief: archive.CaughtUp.Get(r), left: most}
 	flushing.Set(r, f)
 	f.ask(t, owner)
 }
@@ -176,6 +177,20 @@ func (p *page) Committed(t *cluster.Turn) {
 		t.Send(p.key, again{p.flush})
 	default:
 		p.stop()
+		if p.brief { // and the others may want what it has read
+			p.rest(t, p.actor)
+		}
+	}
+}
+
+// rest goes on with a session that has not read the archive, if there is one. It
+// is an effect.
+func (f *flush) rest(t *cluster.Turn, owner *account.Actor) {
+	for _, r := range owner.Resources() {
+		if fit(r) && !archive.CaughtUp.Get(r) {
+			f.begin(t, owner, r)
+			return
+		}
 	}
 }
 

@@ -12,6 +12,10 @@
 // which a page is sent, unless the client acknowledges. One session of an account
 // gets them at a time; if it ends, the next one goes on. A page waits until the
 // client has taken the one before, so that nobody's queue overflows.
+//
+// A session that has read the archive before it became available has from there
+// what was archived (XEP-0313 §6.1.1). It gets the rest only, and the marks of
+// what it has read stay for clients that do not read archives.
 package offline
 
 import (
@@ -38,6 +42,7 @@ var Module = module.Define("offline", attach, module.XEP(160, "1.0.1"), module.X
 type offline struct {
 	host  *module.Host
 	lanes module.Lanes
+	ids   *archive.IDs
 	page  size
 }
 
@@ -63,7 +68,11 @@ func attach(h *module.Host, _ struct{}) error {
 	if !ok {
 		return errors.New("the host's router is no way into the lanes")
 	}
-	o := &offline{host: h, lanes: lanes, page: pageSize(&h.Config.Limits)}
+	ids, err := archive.OpenIDs(context.Background(), h.Accounts)
+	if err != nil {
+		return err
+	}
+	o := &offline{host: h, lanes: lanes, ids: ids, page: pageSize(&h.Config.Limits)}
 	h.DiscoFeature(ns.Offline)
 	h.Keep(served)
 	arriving := &h.Stages.Arriving
@@ -93,15 +102,14 @@ func keep(_ context.Context, t *module.Transit) error {
 	if !t.Account.Exists() || t.Kind != stanza.Message {
 		return nil
 	}
-	class := archive.Classify(t.Stanza)
-	if class == archive.Nothing {
+	if archive.Classify(t.Stanza) == archive.Nothing {
 		return nil
 	}
 	marked := t.Owed
 	switch {
 	case len(t.Targets) == 0 && t.Store == 0: // nobody archives it
 		t.Store = archive.Record(t.Turn, t.Account, t.From, false, archive.Transit, t.Whole())
-		t.Owed = true
+		t.Owed, t.Brief = true, true
 	case len(t.Targets) == 0:
 		t.Owed = true
 	default: // what is not stored cannot be delivered again
@@ -111,7 +119,7 @@ func keep(_ context.Context, t *module.Transit) error {
 	case t.Owed && !marked:
 		archive.Missed(t.Turn, t.Account, t.Store)
 	case marked && !t.Owed:
-		archive.Taken(t.Turn, t.Account, t.Store, class == archive.Transit)
+		archive.Taken(t.Turn, t.Account, t.Store, t.Brief)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ import (
 func (f *flush) read(ctx context.Context, s size) (messages []message, more bool, err error) {
 	var rows []archive.Message
 	err = f.host.DB.Read(ctx, func(r *storage.Reader) (err error) {
-		rows, more, err = archive.ReadWaiting(r, f.id, f.behind, f.upTo, s.rows, s.bytes)
+		rows, more, err = archive.ReadWaiting(r, f.id, f.behind, f.upTo, f.brief, s.rows, s.bytes)
 		return err
 	})
 	if err != nil {
@@ -59,7 +59,7 @@ func (f *flush) ready(m archive.Message) message {
 		st.Add(delay.Delay{From: f.host.Domain, Stamp: archive.Time(m.ID), Reason: "Offline Storage"})
 	}
 	if !m.Transit {
-		st.Add(stanzaid.ID{ID: archive.Format(m.ID), By: f.owner})
+		st.Add(stanzaid.ID{ID: f.ids.Format(f.id, m.ID), By: f.owner})
 	}
 	st.Tail() // made here, not in the lane
 	return message{id: m.ID, transit: m.Transit, stanza: st}

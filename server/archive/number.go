@@ -1,0 +1,181 @@
+package archive
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"kith/server/storage"
+	"kith/xmpp/jid"
+)
+
+// count returns how many messages match between the bounds, -1 if they are more
+// than most.
+func (f *Filter) count(r *storage.Reader, b bounds, most int) (int, error) {
+	n := 0
+	for row, err := range f.query(r, selection{
+		`SELECT count(*) FROM (SELECT 1 FROM message WHERE owner = $1 AND id > $2 AND id < $3 AND NOT transit LIMIT $4) AS matching`,
+		`SELECT count(*) FROM (SELECT 1 FROM message WHERE owner = $1 AND id > $2 AND id < $3 AND NOT transit
+			AND peer = $5 AND ($6 = '' OR resource = $6) LIMIT $4) AS matching`,
+	}, b, most+1) {
+		if err == nil {
+			err = row.Scan(&n)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	if n > most {
+		return -1, nil
+	}
+	return n, nil
+}
+
+// at returns the id of the message of that number, 0 if there are not so many.
+func (f *Filter) at(r *storage.Reader, b bounds, p *Page) (id int64, err error) {
+	if p.Index > p.Count {
+		return 0, ErrTooFar
+	}
+	s := selection{`SELECT id` + inRange + ` ORDER BY id LIMIT 1 OFFSET $4`, `SELECT id` + ofPeer + ` ORDER BY id LIMIT 1 OFFSET $4`}
+	if p.Descending {
+		s = selection{`SELECT id` + inRange + ` ORDER BY id DESC LIMIT 1 OFFSET $4`, `SELECT id` + ofPeer + ` ORDER BY id DESC LIMIT 1 OFFSET $4`}
+	}
+	for row, err := range f.query(r, s, b, p.Index) {
+		if err == nil {
+			err = row.Scan(&id)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return id, nil
+}
+
+// number tells how many messages match, and where among them the page is. Of a
+// page that is told by its end that is not told (XEP-0313 §4.3.2 leaves it to us):
+// a library in wide use takes a page that ends where the set does for the last
+// one, and reads no further backwards.
+func (f *Filter) number(r *storage.Reader, all, at bounds, p *Page, out *Found) (err error) {
+	fromEnd := all == at // of the set
+	if fromEnd && !out.More {
+		out.Count = len(out.Messages)
+	} else if out.Count, err = f.count(r, all, p.Count); err != nil {
+		return err
+	}
+	switch {
+	case len(out.Messages) == 0 || p.Backwards:
+	case p.ByIndex:
+		out.Index = p.Index
+	case fromEnd:
+		out.Index = 0
+	case out.Count < 0:
+	default:
+		before := bounds{all.lo, out.Messages[0].ID}
+		if p.Descending {
+			before = bounds{out.Messages[0].ID, all.hi}
+		}
+		out.Index, err = f.count(r, before, p.Count)
+	}
+	return err
+}
+
+// readIDs reads a page of messages that were named. Each must be there, whether it
+// matches or not.
+func (f *Filter) readIDs(r *storage.Reader, p *Page) (Found, error) {
+	all := f.bounds()
+	var list []int64
+	for _, id := range f.IDs {
+		with, err := f.find(r, id)
+		if err != nil {
+			return Found{}, err
+		}
+		if id > all.lo && id < all.hi && f.with(with) {
+			list = append(list, id)
+		}
+	}
+	slices.Sort(list)
+	list = slices.Compact(list)
+	if p.Descending {
+		slices.Reverse(list)
+	}
+	begin, end := p.cut(list)
+	out, left := Found{Count: len(list), Index: -1}, p.Bytes
+	for len(out.Messages) < p.Rows && begin < end {
+		id := list[begin]
+		if p.Backwards {
+			id = list[end-1]
+		}
+		var one Found
+		if err := f.rows(r, bounds{id - 1, id + 1}, &Page{Rows: 1}, true, &one); err != nil {
+			return Found{}, err
+		}
+		left -= p.Each + len(one.Messages[0].Stanza)
+		if len(out.Messages) > 0 && left < 0 {
+			break
+		}
+		out.Messages = append(out.Messages, one.Messages...)
+		if p.Backwards {
+			end--
+		} else {
+			begin++
+		}
+	}
+	out.More = begin < end
+	if p.Backwards {
+		slices.Reverse(out.Messages)
+	}
+	if len(out.Messages) > 0 && !p.Backwards {
+		out.Index = slices.Index(list, out.Messages[0].ID)
+	}
+	return out, nil
+}
+
+// cut returns where in a list, which is in the order of the page, the page is to
+// be looked for.
+func (p *Page) cut(list []int64) (begin, end int) {
+	compare := cmp.Compare[int64]
+	if p.Descending {
+		compare = func(a, b int64) int { return cmp.Compare(b, a) }
+	}
+	end = len(list)
+	if p.Before != 0 {
+		end, _ = slices.BinarySearchFunc(list, p.Before, compare)
+	}
+	if p.After != 0 {
+		i, found := slices.BinarySearchFunc(list, p.After, compare)
+		if begin = i; found {
+			begin++
+		}
+	}
+	if p.ByIndex {
+		begin = max(begin, min(p.Index, end))
+	}
+	return begin, end
+}
+
+// with reports whether the other side of a message is one that is asked for.
+func (f *Filter) with(j jid.JID) bool {
+	return f.With.IsZero() || f.With == j || f.With == j.Bare()
+}
+
+// Ends returns the ids of the first and the last message of an archive, 0 if it is
+// empty.
+func Ends(ctx context.Context, db *storage.DB, owner, floor int64) (first, last int64, err error) {
+	f := Filter{Owner: owner, Floor: floor}
+	err = db.Read(ctx, func(r *storage.Reader) error {
+		for _, end := range []struct {
+			forward bool
+			id      *int64
+		}{{true, &first}, {false, &last}} {
+			var one Found
+			if err := f.rows(r, f.bounds(), &Page{Rows: 1}, end.forward, &one); err != nil {
+				return err
+			}
+			if *end.id = 0; len(one.Messages) > 0 {
+				*end.id = one.Messages[0].ID
+			}
+		}
+		return nil
+	})
+	return first, last, err
+}
