@@ -78,6 +78,8 @@ var xmppjs = library{
 //	resumable tell whether the stream can be resumed (XEP-0198)
 //	cut       drop the connection without a word; flood does so at its end if Cut
 //	resume    connect again, and resume the stream if the server lets it
+//	history   Ask the archive (XEP-0313) for the messages with To, Count to a page, forwards or backwards; for its ends,
+//	          its fields; or set its prefs (XEP-0441), roster but never To
 //	close     close the stream
 //
 // Every order is answered by an outcome with the same id; what a client
@@ -141,6 +143,7 @@ type result struct {
 	Ver       string    `json:"ver"`
 	Items     []contact `json:"items"`
 	JIDs      []string  `json:"jids"`
+	Bodies    []string  `json:"bodies"`
 }
 
 // contact is an item of a roster.

@@ -44,6 +44,8 @@ class Client(slixmpp.ClientXMPP):
         self.register_plugin("xep_0030")
         self.register_plugin("xep_0092", {"software_name": "slixmpp", "version": slixmpp.__version__})
         self.register_plugin("xep_0199", {"keepalive": False})
+        self.register_plugin("xep_0313")
+        self.register_plugin("xep_0441")
         # The plug-in for XEP-0202 can neither read nor write a time in this
         # version (it puts a second Z behind it), so the puppet does it.
         self.plugin["xep_0030"].add_feature(TIME)
@@ -263,6 +265,25 @@ class Client(slixmpp.ClientXMPP):
             answer = await iq.send(timeout=wait)
             return {"utc": answer.xml.findtext(f"{{{TIME}}}time/{{{TIME}}}utc")}
         raise Refused("unknown-question", text=ask)
+
+    async def do_history(self, order):
+        mam = self.plugin["xep_0313"]
+        if order["ask"] == "ends":
+            answer = await mam.get_archive_metadata(timeout=20)
+            return {"bodies": [answer["mam_metadata"]["start"]["id"], answer["mam_metadata"]["end"]["id"]]}
+        if order["ask"] == "fields":
+            return {"features": sorted(f["var"] for f in (await mam.get_fields(timeout=20))["fields"])}
+        if order["ask"] == "prefs":
+            prefs = self.plugin["xep_0441"]
+            await prefs.set_preferences(default="roster", never=[slixmpp.JID(order["to"])], timeout=20)
+            default, _, never = await prefs.get_preferences(timeout=20)
+            return {"bodies": [default, *map(str, never)]}
+        bodies = []
+        async for message in mam.iterate(
+            with_jid=slixmpp.JID(order["to"]), reverse=order["ask"] == "backwards", rsm={"max": order["count"]}
+        ):
+            bodies.append(message["mam_result"]["forwarded"]["stanza"]["body"])
+        return {"bodies": bodies}
 
     async def do_close(self, order):
         await self.disconnect(wait=5)
