@@ -127,10 +127,8 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 	for i := range reloads {
 		changes := fmt.Sprintf("[modules.mam]\nenabled = %v\n[limits]\nstanza_burst = %d\n", i%2 == 1, 2000+i)
-		shown := s.TLS("montague.example")
 		if i%5 == 0 {
 			cert := s.Renew()
-			shown = s.TLS("montague.example")
 			report, err := s.Reload(changes)
 			if err != nil || !holds(report.Changed, "certificate of montague.example: valid until ") {
 				t.Fatalf("reload %d: %q, %v; want a new certificate", i, report.Changed, err)
@@ -142,7 +140,7 @@ func TestReloadUnderLoad(t *testing.T) {
 			c.Close()
 			continue
 		}
-		if _, err := s.Reload(changes); err != nil || shown == nil {
+		if _, err := s.Reload(changes); err != nil {
 			t.Fatalf("reload %d: %v", i, err)
 		}
 	}

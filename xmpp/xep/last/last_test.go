@@ -31,7 +31,7 @@ func TestParse(t *testing.T) {
 		want last.Query // zero: an error
 	}{
 		{`<query xmlns='jabber:iq:last' seconds='903'>Heading Home</query>`, last.Query{Known: true, Ago: 903 * time.Second, Status: "Heading Home"}},
-		{`<query xmlns='jabber:iq:last' seconds='18446744073709551615'/>`, last.Query{Known: true, Ago: math.MaxInt64 / time.Second * time.Second}},
+		{`<query xmlns='jabber:iq:last' seconds='18446744073709551615'/>`, last.Query{Known: true, Ago: math.MaxInt64 - math.MaxInt64%time.Second}},
 		{`<query xmlns='jabber:iq:last' seconds='18446744073709551616'/>`, last.Query{}},
 		{`<query xmlns='jabber:iq:last' seconds='-1'/>`, last.Query{}},
 		{`<query xmlns='jabber:iq:last'/>`, last.Query{}},
