@@ -105,7 +105,7 @@ func checkInit(f file) []string {
 
 // checkEncodingXML: encoding/xml accepts what RFC 6120 §11 forbids, and costs ten times as much.
 func checkEncodingXML(f file) []string {
-	if spec := f.imports("encoding/xml"); spec != nil && !f.test() && !under(f.name, []string{"interop", "bench"}) {
+	if spec := f.imports("encoding/xml"); spec != nil && !f.test() && !under(f.name, []string{"interop"}) {
 		return []string{f.at(spec, "no encoding/xml outside tests: use xmpp/xmltree")}
 	}
 	return nil
@@ -113,7 +113,7 @@ func checkEncodingXML(f file) []string {
 
 // checkRand: what a stranger must not guess comes from crypto/rand, and who reads rand.N cannot see which it is.
 func checkRand(f file) []string {
-	if spec := f.imports("math/rand", "math/rand/v2"); spec != nil && !f.test() && !under(f.name, []string{"interop", "bench"}) {
+	if spec := f.imports("math/rand", "math/rand/v2"); spec != nil && !f.test() && !under(f.name, []string{"interop"}) {
 		return []string{f.at(spec, "no math/rand outside tests: use crypto/rand")}
 	}
 	return nil
@@ -131,7 +131,7 @@ func checkLength(f file) []string {
 // call of synctest.Test, or in a function whose comment speaks of synctest. Where nothing else will do, a comment on the
 // line or the function says what real thing is waited for.
 func checkSleep(f file) []string {
-	if !f.test() || under(f.name, []string{"interop", "bench"}) {
+	if !f.test() || under(f.name, []string{"interop"}) {
 		return nil
 	}
 	reason := regexp.MustCompile(`\b(synctest|real)\b`)
@@ -228,7 +228,7 @@ func checkBuiltXML(f file) []string {
 	if strings.HasPrefix(f.name, "xmpptest/") {
 		return nil
 	}
-	if f.test() || under(f.name, []string{"interop", "bench"}) {
+	if f.test() || under(f.name, []string{"interop"}) {
 		return nil
 	}
 	tag := regexp.MustCompile(`^\s*<[/?!]?[A-Za-z%]|<[/?!]?[a-z%][\w:%]*( [\w:]+=|/?>)`)
@@ -237,7 +237,7 @@ func checkBuiltXML(f file) []string {
 
 // checkBuiltSQL: what is in a statement is ours; what is not goes into its arguments.
 func checkBuiltSQL(f file) []string {
-	if f.test() || under(f.name, []string{"interop", "bench"}) {
+	if f.test() || under(f.name, []string{"interop"}) {
 		return nil
 	}
 	statement := regexp.MustCompile(`(?is)^\s*(select\s.*\sfrom|insert\s+into|update\s.*\sset|delete\s+from)\s`)
