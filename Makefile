@@ -36,8 +36,9 @@ check:
 	@tools/checks.sh gofmt vet staticcheck alloc
 	@KITH_POSTGRES=off $(GO) test $(RACE) ./...
 
-bench:
-	@$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+# The benchmarks in the code, and short measurements of a server of its own, in one table.
+bench: build
+	@tools/bench.sh '$(BENCH)'
 
 # Every fuzz target there is, each for FUZZTIME.
 fuzz:

@@ -32,6 +32,7 @@ type cli struct {
 	Account accountCmd `cmd:"" help:"Make, list, delete and change accounts."`
 	Invite  inviteCmd  `cmd:"" help:"Make, list and revoke invitations."`
 	Session sessionCmd `cmd:"" help:"List and close sessions."`
+	Bench   benchCmd   `cmd:"" help:"Measure an XMPP server: its speed and what it costs."`
 	Xeps    xepsCmd    `cmd:"" help:"Print what the server implements, as docs/xeps.md has it."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
@@ -48,7 +49,6 @@ type cli struct {
 	Restore laterCmd `cmd:"" hidden:"" help:"Not in this version."`
 	Import  laterCmd `cmd:"" hidden:"" help:"Not in this version."`
 	Export  laterCmd `cmd:"" hidden:"" help:"Not in this version."`
-	Bench   laterCmd `cmd:"" hidden:"" help:"Not in this version."`
 }
 
 // laterCmd is promised and not built yet.
