@@ -1,8 +1,10 @@
--- Messages of one peer are found without reading those of others, and their sizes summed up without reading them.
+-- Messages of one peer are found, and sizes summed up, in the index alone. An index by (owner, peer, id) would find them
+-- faster, and cost each message half as much again: its place in it is another one than here.
 ALTER TABLE message ADD COLUMN resource {{text}} NOT NULL DEFAULT '';  -- the other side's
 ALTER TABLE message ADD COLUMN size bigint NOT NULL DEFAULT 0;         -- bytes of stanza
 UPDATE message SET size = length(stanza);
-CREATE INDEX message_peer ON message (owner, peer, id, size) WHERE NOT transit;
+DROP INDEX message_id;
+CREATE INDEX message_id ON message (owner, id, peer, resource, transit, size);
 
 -- What is known of an owner's archive.
 CREATE TABLE archive (
