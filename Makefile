@@ -26,14 +26,14 @@ test:
 	@bash interop/install.sh
 	@$(GO) build -o bin/testsum ./interop/cmd/testsum
 	@{ failed=0; \
-	   tools/checks.sh build gofmt vet staticcheck alloc generated lint govulncheck | $(GO) tool test2json -p kith/checks || failed=1; \
+	   tools/checks.sh build gofmt vet staticcheck alloc crowd generated lint govulncheck | $(GO) tool test2json -p kith/checks || failed=1; \
 	   $(GO) test $(RACE) -json ./... || failed=1; \
 	   $(GO) test -tags interop -json -count=1 -timeout 30m ./interop/... || failed=1; \
 	   exit $$failed; } | bin/testsum | tee bin/test.log
 
 # Needs no database server: what is tested on PostgreSQL is skipped, also where there is one.
 check:
-	@tools/checks.sh gofmt vet staticcheck alloc
+	@tools/checks.sh gofmt vet staticcheck alloc crowd
 	@KITH_POSTGRES=off $(GO) test $(RACE) ./...
 
 # The benchmarks in the code, and short measurements of a server of its own, in one table.

@@ -80,11 +80,11 @@ type appendBody string
 
 func (b appendBody) AppendXML(w *xmltree.Writer) { w.Element(nameBody, string(b)) }
 
-// TestReloadUnderLoad reloads a hundred times while two dozen clients talk to each
+// TestReloadUnderCrowd reloads a hundred times while two dozen clients talk to each
 // other, switching the archive off and on and changing certificate and limits.
 // Each time two Hosts of each domain are alive. No session ends, and every message
 // arrives once and in order.
-func TestReloadUnderLoad(t *testing.T) {
+func TestReloadUnderCrowd(t *testing.T) {
 	s := xmpptest.New(t, xmpptest.Config("[limits]\nstanza_rate = 0\nbyte_rate = 0"))
 	dial := func(j jid.JID, handler func(xmltree.Element)) *client.Client {
 		t.Helper()
@@ -99,7 +99,7 @@ func TestReloadUnderLoad(t *testing.T) {
 		}
 		return c
 	}
-	const pairs = 12
+	pairs := crowd(12, 2)
 	talkers := make([]*talker, 2*pairs)
 	name := func(i int) jid.JID {
 		return jid.MustParse(fmt.Sprintf("guest%d@%s/ball", i, xmpptest.Hosts[i%len(xmpptest.Hosts)]))

@@ -9,11 +9,11 @@ import (
 	"kith/xmpptest"
 )
 
-// TestVanish: clients that are gone without a word are found out by a ping, who
+// TestCrowdVanishes: clients that are gone without a word are found out by a ping, who
 // saw them sees them go, and what was sent to them meanwhile is there when they
 // come back.
-func TestVanish(t *testing.T) {
-	const clients = 500
+func TestCrowdVanishes(t *testing.T) {
+	clients := crowd(500, 40)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := xmpptest.New(t, xmpptest.Config("limits.ping_after = '5m'\nlimits.ping_wait = '1m'"))

@@ -97,10 +97,10 @@ func (nowhere) WriteBatch([][]byte) error            { return nil }
 func (nowhere) Drain() error                         { return nil }
 func (nowhere) Close(error) error                    { return nil }
 
-// TestManySessions lists ten thousand sessions. Meanwhile others get an answer as
+// TestCrowdOfSessions lists ten thousand sessions. Meanwhile others get an answer as
 // soon as ever, for the list takes its turn in the lanes page by page.
-func TestManySessions(t *testing.T) {
-	const n = 10_000
+func TestCrowdOfSessions(t *testing.T) {
+	n := crowd(10_000, 500)
 	s := xmpptest.New(t)
 	r := s.Inside().Router()
 	j := func(i int) jid.JID { return jid.MustParse(fmt.Sprintf("guest%05d@montague.example/ball", i)) }

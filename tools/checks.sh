@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the checks that are not Go tests, and reports them as go test -v would, so that go tool test2json understands it.
 #
-#   tools/checks.sh NAME...        names: build gofmt vet staticcheck alloc generated lint govulncheck
+#   tools/checks.sh NAME...        names: build gofmt vet staticcheck alloc crowd generated lint govulncheck
 #
 # Exit status 1 if one failed. A check that cannot run here is skipped, with the reason.
 set -u
@@ -31,6 +31,9 @@ check_staticcheck() { $go tool -modfile=tools/go.mod staticcheck -checks inherit
 
 # Allocations cannot be counted under the race detector, so their bounds run without it.
 check_alloc() { $go test -run Alloc $(grep -rlE "^func Test\w*Alloc" --include=*_test.go client server xmpp | xargs -n1 dirname | sort -u | sed "s,^,./,"); }
+
+# What the race detector makes too slow is small under it, and whole here.
+check_crowd() { $go test -run Crowd ./server; }
 
 check_lint() { $go tool -modfile=tools/lint/go.mod golangci-lint run -c tools/golangci.yml ./...; }
 
