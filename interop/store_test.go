@@ -3,6 +3,7 @@
 package interop_test
 
 import (
+	"crypto/aes"
 	"database/sql"
 	"encoding/base32"
 	"encoding/binary"
@@ -37,7 +38,15 @@ func openStore(t *testing.T, data, url string) *sql.DB {
 func storedIDs(t *testing.T, db *sql.DB, account string) map[string][]string {
 	t.Helper()
 	defer db.Close()
-	rows, err := db.Query(`SELECT message.id, stanza FROM message JOIN account ON account.id = message.owner
+	var key []byte
+	if err := db.QueryRow(`SELECT value FROM secret WHERE name = 'archive ids'`).Scan(&key); err != nil {
+		t.Fatalf("read the key of the ids: %v", err)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := db.Query(`SELECT message.owner, message.id, stanza FROM message JOIN account ON account.id = message.owner
 		WHERE account.jid = $1 AND NOT outgoing ORDER BY message.id`, account)
 	if err != nil {
 		t.Fatalf("read the messages of %s: %v", account, err)
@@ -45,12 +54,14 @@ func storedIDs(t *testing.T, db *sql.DB, account string) map[string][]string {
 	defer rows.Close()
 	ids := make(map[string][]string)
 	for rows.Next() {
-		var id int64
+		var owner, id int64
 		var stanza string
-		if err := rows.Scan(&id, &stanza); err != nil {
+		if err := rows.Scan(&owner, &id, &stanza); err != nil {
 			t.Fatal(err)
 		}
-		name := base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(binary.BigEndian.AppendUint64(nil, uint64(id)))
+		b := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(owner)), uint64(id))
+		block.Encrypt(b, b)
+		name := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b))
 		ids[idAttribute(t, stanza)] = append(ids[idAttribute(t, stanza)], name)
 	}
 	if err := rows.Err(); err != nil {
