@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"time"
 
 	"kith/xmpp/negotiate"
@@ -10,12 +11,14 @@ import (
 )
 
 // When the client is asked for an acknowledgement: after so many stanzas, or so
-// long after the first that it was not asked about. One question is open at a
-// time. XEP-0198 §4 leaves this to us; asking after each write would double the
-// traffic of a quiet chat.
+// long after the first that it was not asked about; sooner where that has a mark
+// in the store, for who leaves without acknowledging it gets it again. One
+// question is open at a time. XEP-0198 §4 leaves this to us; asking after each
+// write would double the traffic of a quiet chat.
 const (
-	askAfter  = 8
-	askWithin = 2 * time.Second
+	askAfter      = 8
+	askWithin     = 2 * time.Second
+	askOwedWithin = 200 * time.Millisecond
 )
 
 var request = xmltree.Marshal(negotiate.Request{}, ns.Client)
@@ -30,6 +33,7 @@ type outbound struct {
 	open    bool // a question is open
 	timer   *time.Timer
 	armed   bool // the timer will fire
+	soon    bool // within askOwedWithin
 }
 
 // EnableAcks queues the answer to <enable/> and counts the stanzas sent behind it
@@ -84,21 +88,26 @@ func (o *outbound) ask(s *Session) bool {
 
 // arm sets the timer, unless it is.
 func (o *outbound) arm(s *Session) {
-	switch {
-	case o.armed:
+	soon := slices.ContainsFunc(o.unacked, func(e Entry) bool { return e.Owed })
+	if o.armed && (o.soon || !soon) {
 		return
-	case o.timer == nil:
-		o.timer = time.AfterFunc(askWithin, s.askNow)
-	default:
-		o.timer.Reset(askWithin)
 	}
-	o.armed = true
+	within := askWithin
+	if soon {
+		within = askOwedWithin
+	}
+	if o.timer == nil {
+		o.timer = time.AfterFunc(within, s.askNow)
+	} else {
+		o.timer.Reset(within)
+	}
+	o.armed, o.soon = true, soon
 }
 
 func (o *outbound) stop() {
 	if o.timer != nil {
 		o.timer.Stop()
-		o.armed = false
+		o.armed, o.soon = false, false
 	}
 }
 
@@ -106,7 +115,7 @@ func (o *outbound) stop() {
 func (s *Session) askNow() {
 	s.mu.Lock()
 	o := s.acks
-	o.armed = false
+	o.armed, o.soon = false, false
 	if s.closed || s.ending || o.open || len(o.unacked) == 0 {
 		s.mu.Unlock()
 		return

@@ -89,10 +89,12 @@ func copySent(t *module.Transit, ids *archive.IDs) error {
 }
 
 // copyReceived gives the account's other sessions what some have received
-// (XEP-0280 §7). One that sent it has it.
+// (XEP-0280 §7). One that sent it has it; one that is not available yet will get
+// what is kept when it is.
 func copyReceived(_ context.Context, t *module.Transit) error {
+	kept := len(t.Targets) == 0
 	to := wanting(t.Account, func(r *account.Resource) bool {
-		return slices.Contains(t.Targets, r) || r.JID == t.From
+		return slices.Contains(t.Targets, r) || r.JID == t.From || kept && !r.Available()
 	})
 	if copied(t, false, len(to) > 0) && len(to) > 0 {
 		deliver(t, to, t.From, xcarbons.Copy{Message: t.Stanza})
