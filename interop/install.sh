@@ -25,7 +25,8 @@ wanted() {
 prosody|command -v prosody|the server that proves the tests themselves
 postgresql|test -n "$(command -v initdb; find /usr/lib/postgresql -name initdb 2>/dev/null)"|the other database; a server of the tests' own
 mcabber|command -v mcabber|a client for the terminal
-tmux|command -v tmux|the terminal in which that client runs
+profanity|command -v profanity|another one, that blocks and resumes
+tmux|command -v tmux|the terminal in which these clients run
 gsasl|command -v gsasl|SCRAM with channel binding, computed by others
 python3|command -v python3|puppets of slixmpp
 python3-venv|test -e /usr/lib/python3/dist-packages/ensurepip -o -n "$(find /usr/lib/python3* -maxdepth 1 -name ensurepip 2>/dev/null)"|the environment slixmpp is installed in

@@ -136,7 +136,7 @@ func (s *screen) watch(t *testing.T, what string, done func() bool) {
 	late := time.Now().Add(*patience)
 	for !done() {
 		if time.Now().After(late) {
-			t.Fatalf("waited %v for %s", *patience, what)
+			t.Fatalf("waited %v for %s on the screen:\n%s", *patience, what, s.text())
 		}
 		time.Sleep(50 * time.Millisecond) // a screen has no event to wait for
 	}
