@@ -13,21 +13,10 @@ const (
 	featureResumption = "resume"            // in <enabled/> (XEP-0198)
 )
 
-// kithHas is what Kith has. Where it says no, a walk is skipped; where it says
-// yes, and for all other servers, what is not announced fails the test.
-var kithHas = map[string]bool{
-	featureBlocking:   true,
-	featureResumption: true,
-}
-
-// needs ends a test on a server that is not meant to have what it is about.
+// needs fails a test about what the server does not announce.
 func needs(t *testing.T, s *server, feature string, announced bool) {
 	t.Helper()
-	switch {
-	case announced:
-	case s.name == "kith" && !kithHas[feature]:
-		t.Skip("Kith does not have " + feature + " yet")
-	default:
+	if !announced {
 		t.Fatalf("%s does not announce %s", s.name, feature)
 	}
 }

@@ -4,6 +4,7 @@ package carbons
 import (
 	"kith/xmpp/ns"
 	"kith/xmpp/stanza"
+	"kith/xmpp/xep/forward"
 	"kith/xmpp/xmltree"
 )
 
@@ -17,8 +18,6 @@ var (
 	NamePrivate  = xmltree.Name{Space: ns.Carbons, Local: "private"}
 	NameReceived = xmltree.Name{Space: ns.Carbons, Local: "received"}
 	NameSent     = xmltree.Name{Space: ns.Carbons, Local: "sent"}
-
-	nameForwarded = xmltree.Name{Space: ns.Forward, Local: "forwarded"}
 )
 
 // Copy is a message that another session of the same account has sent or
@@ -35,7 +34,7 @@ func (c Copy) AppendXML(w *xmltree.Writer) {
 		n = NameSent
 	}
 	w.Open(n)
-	w.Open(nameForwarded)
+	w.Open(forward.Name)
 	c.Message.AppendXML(w)
 	w.Close()
 	w.Close()
@@ -47,5 +46,5 @@ func IsCopy(el xmltree.Element) bool { return el.Is(NameReceived) || el.Is(NameS
 
 // Forwarded returns the message in a wrapper; it does not exist if there is none.
 func Forwarded(el xmltree.Element) xmltree.Element {
-	return el.Child(nameForwarded).Child(xmltree.Name{Space: ns.Client, Local: "message"})
+	return el.Child(forward.Name).Child(xmltree.Name{Space: ns.Client, Local: "message"})
 }
