@@ -26,7 +26,7 @@ type Arriving struct {
 	kept   bool          // for nobody was there
 	sent   bool          // back, with an error
 	copies bool          // other sessions may want to know of it
-	origin *Leaving      // of a message: who waits until it has arrived; may be nil
+	origin origin        // who waits until it has arrived; may be nil
 }
 
 // arriving makes an item of a stanza. It has its own copy.
@@ -49,6 +49,10 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 		Store: a.store, Owed: a.owed, Brief: a.brief, Settled: a.again}
 	a.sent, a.copies = false, false
 	t.After(a)
+	if a.To.Local() == "" {
+		a.server()
+		return
+	}
 	st := &host.Stages.Arriving
 	if owner.Exists() && !a.again && (!a.run(st.Check) || !a.run(st.Stamp)) {
 		return
@@ -82,6 +86,17 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 			a.refuse(stanza.ErrServiceUnavailable)
 			a.copies = false
 		}
+	}
+}
+
+// server deals with what other domains send to the host itself (RFC 6120 §10.5.1).
+func (a *Arriving) server() {
+	a.Account = nil
+	switch {
+	case a.Kind == stanza.IQ:
+		a.router.answer(&a.Transit, a.asker, module.ToServer, a.refuse)
+	case a.Kind == stanza.Message:
+		a.refuse(stanza.ErrServiceUnavailable)
 	}
 }
 
@@ -251,9 +266,7 @@ func (r *Router) query(t *module.Transit, asker *cluster.Asker, query module.Que
 		asker = new(cluster.Asker)
 	}
 	request := t.Stanza.Copy()
-	reply := func(st *stanza.Stanza) {
-		r.cluster.Send(keyOf(st.To), r.arriving(st))
-	}
+	reply := func(st *stanza.Stanza) { r.Take(st) }
 	t.Turn.Query(asker, keyOf(request.To), func(ctx context.Context) func() {
 		payload, err := read(ctx)
 		if err != nil {

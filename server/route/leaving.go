@@ -29,7 +29,8 @@ type Leaving struct {
 	work   stanza.Stanza // the copy that the steps act on
 	ticket session.Ticket
 	bad    *stanza.Error // it is not fit to be handled
-	passed bool          // it has left for its recipient
+	passed bool          // a message: it has left for its recipient
+	gone   bool          // a message: it leaves for another domain after the commit
 	ends   atomic.Uint32 // how the two owners of a message have ended, see ending
 }
 
@@ -159,8 +160,8 @@ func (l *Leaving) forward() {
 			}
 			return
 		}
-		// RFC 6120 §10.4: there is no way to other servers.
-		l.refuse(stanza.ErrRemoteServerNotFound)
+		l.gone = l.Kind == stanza.Message
+		l.router.leave(l.Turn, &l.work, l.back)
 	}
 }
 
@@ -223,10 +224,16 @@ func (l *Leaving) refuse(err error) {
 	}))
 }
 
+// back is refuse in an effect.
+func (l *Leaving) back(t *cluster.Turn, err error) {
+	l.Turn = t
+	l.refuse(err)
+}
+
 // Committed copies the message to the sender's other sessions; this owner's part
 // is done.
 func (l *Leaving) Committed(t *cluster.Turn) {
-	if l.passed {
+	if l.passed || l.gone {
 		l.router.run(l.Host.Stages.Leaving.Copy, &l.Transit, func(error) {})
 	}
 	l.ticket.Done()

@@ -31,6 +31,7 @@ type Router struct {
 	log      *slog.Logger
 	cluster  *cluster.Local
 	hosts    atomic.Pointer[hosts]
+	remotes  atomic.Pointer[remotes]
 	online   online
 
 	delivered, kept, bad atomic.Int64
@@ -40,6 +41,7 @@ type Router struct {
 func New(accounts *account.Store, log *slog.Logger, parts ...account.Part) *Router {
 	r := &Router{accounts: accounts, parts: parts, log: log}
 	r.hosts.Store(new(hosts))
+	r.remotes.Store(new(remotes))
 	return r
 }
 
@@ -143,22 +145,22 @@ func (r *Router) Route(t *module.Transit, st *stanza.Stanza) {
 	switch h := r.Host(st.To.Domain()); {
 	case h != nil && st.To.Local() != "":
 		t.Turn.Send(keyOf(st.To), r.arriving(st))
-	case h == nil && t.Host.ServiceOf(st.To.Host()) != nil:
+	case h != nil: // to the host itself: it has not asked, and takes nothing
+	case t.Host != nil && t.Host.ServiceOf(st.To.Host()) != nil:
 		tr := *t
 		tr.Stanza = st
 		if err := t.Host.ServiceOf(st.To.Host()).Take(context.Background(), &tr); err != nil && !errors.Is(err, module.Stop) {
 			_ = r.errorFor(err) // for the log alone: what the server says itself, nobody takes back
 		}
-	default: // nobody is there to take it
+	default: // what the server says itself, nobody takes back
+		r.leave(t.Turn, st, func(*cluster.Turn, error) {})
 	}
 }
 
 // Take routes stanzas that the server makes outside the lanes.
 func (r *Router) Take(sts ...*stanza.Stanza) {
 	for _, st := range sts {
-		if r.Host(st.To.Domain()) != nil && st.To.Local() != "" {
-			r.cluster.Send(keyOf(st.To), r.arriving(st))
-		}
+		_ = r.dispatch(st) // what the server says itself, nobody takes back
 	}
 }
 
