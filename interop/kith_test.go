@@ -84,9 +84,10 @@ func startKithOn(t *testing.T, url string, lines ...string) *server {
 			"SCRAM-SHA-512-PLUS", "SCRAM-SHA-512", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256",
 			"SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN",
 		},
-		binding:  "tls-exporter",
-		restores: true,
-		plus:     []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS"},
+		binding:   "tls-exporter",
+		restores:  true,
+		coalesces: true,
+		plus:      []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS"},
 	}
 	var config strings.Builder
 	config.WriteString("[listen]\nclient = [" + strconv.Quote(s.addr()) + "]\n")

@@ -49,6 +49,9 @@ type server struct {
 	// blocksQuietly: a message for a full JID is dropped if its owner has blocked
 	// the sender (against XEP-0191 §3.2).
 	blocksQuietly bool
+	// coalesces: of a contact's presence, an inactive client is told the newest only
+	// (XEP-0352 §5).
+	coalesces bool
 	// stored are the messages in the account's store by their id attribute: the
 	// ids of XEP-0359 under which each is there.
 	stored func(t *testing.T, account string) map[string][]string

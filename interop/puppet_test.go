@@ -75,11 +75,13 @@ var xmppjs = library{
 //	roster    get the roster; Versioned: since Ver (RFC 6121 §2.6)
 //	contact   put To into the roster with Name and Groups; Type remove: take it out
 //	block     To (XEP-0191); so do unblock and, for the list, blocklist
+//	carbons   have the account's other messages copied (XEP-0280)
+//	state     become what Type says, active or inactive (XEP-0352)
 //	resumable tell whether the stream can be resumed (XEP-0198)
 //	cut       drop the connection without a word; flood does so at its end if Cut
 //	resume    connect again, and resume the stream if the server lets it
-//	history   Ask the archive (XEP-0313) for the messages with To, Count to a page, forwards or backwards; for its ends,
-//	          its fields; or set its prefs (XEP-0441), roster but never To
+//	history   Ask the archive (XEP-0313) for the messages with To, Count to a page, forwards or backwards; with slixmpp
+//	          also for its ends, its fields; or set its prefs (XEP-0441), roster but never To
 //	close     close the stream
 //
 // Every order is answered by an outcome with the same id; what a client
@@ -166,7 +168,7 @@ func (r *refusal) Error() string { return strings.TrimSpace(r.Condition + " " + 
 
 // event is what a client of a puppet received.
 type event struct {
-	Event     string `json:"event"` // ready, message, presence, roster, block, unblock, disconnected
+	Event     string `json:"event"` // ready, message, carbon (Type: sent, received), presence, roster, block, unblock, disconnected
 	Client    string `json:"client"`
 	From      string `json:"from"`
 	To        string `json:"to"`

@@ -5,6 +5,7 @@ The orders are described in puppet_test.go. One process holds several clients.
 
 import asyncio
 import datetime
+import functools
 import json
 import sys
 import xml.etree.ElementTree as ET
@@ -44,7 +45,9 @@ class Client(slixmpp.ClientXMPP):
         self.register_plugin("xep_0030")
         self.register_plugin("xep_0092", {"software_name": "slixmpp", "version": slixmpp.__version__})
         self.register_plugin("xep_0199", {"keepalive": False})
+        self.register_plugin("xep_0280")
         self.register_plugin("xep_0313")
+        self.register_plugin("xep_0352")
         self.register_plugin("xep_0441")
         # The plug-in for XEP-0202 can neither read nor write a time in this
         # version (it puts a second Z behind it), so the puppet does it.
@@ -63,6 +66,8 @@ class Client(slixmpp.ClientXMPP):
             self.register_plugin("xep_0077")
             self.add_event_handler("register", self.on_register)
 
+        for direction in ("sent", "received"):
+            self.add_event_handler("carbon_" + direction, functools.partial(self.on_carbon, direction))
         self.add_event_handler("failed_auth", self.on_failed_auth)
         self.add_event_handler("failed_all_auth", self.on_failed_all_auth)
         self.add_event_handler("session_start", self.on_session_start)
@@ -148,6 +153,17 @@ class Client(slixmpp.ClientXMPP):
             "delayed": message.xml.find("{urn:xmpp:delay}delay") is not None,
         })
 
+    def on_carbon(self, direction, message):
+        copy = message["carbon_" + direction]
+        say({
+            "event": "carbon",
+            "client": self.name,
+            "type": direction,
+            "from": str(copy["from"]),
+            "to": str(copy["to"]),
+            "body": copy["body"],
+        })
+
     def on_presence(self, presence):
         say({
             "event": "presence",
@@ -222,6 +238,17 @@ class Client(slixmpp.ClientXMPP):
     async def do_blocklist(self, order):
         jids = await self.plugin["xep_0191"].get_blocked_jids(timeout=order["wait"])
         return {"jids": sorted(str(j) for j in jids)}
+
+    async def do_carbons(self, order):
+        await self.plugin["xep_0280"].enable(timeout=order["wait"])
+        return {}
+
+    async def do_state(self, order):
+        csi = self.plugin["xep_0352"]
+        if not csi.enabled:
+            raise Refused("not-offered")
+        {"active": csi.send_active, "inactive": csi.send_inactive}[order["type"]]()
+        return {}
 
     def cut(self):
         self.transport.abort()

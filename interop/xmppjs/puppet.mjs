@@ -13,6 +13,12 @@ const NS = {
   rosterver: "urn:xmpp:features:rosterver",
   blocking: "urn:xmpp:blocking",
   delay: "urn:xmpp:delay",
+  carbons: "urn:xmpp:carbons:2",
+  forward: "urn:xmpp:forward:0",
+  csi: "urn:xmpp:csi:0",
+  mam: "urn:xmpp:mam:2",
+  rsm: "http://jabber.org/protocol/rsm",
+  data: "jabber:x:data",
   stanzas: "urn:ietf:params:xml:ns:xmpp-stanzas",
   info: "http://jabber.org/protocol/disco#info",
   version: "jabber:iq:version",
@@ -43,6 +49,8 @@ class Client {
     this.offered = [];
     this.mechanism = "";
     this.versioned = false;
+    this.csi = false;
+    this.page = []; // of the archive
     const address = jid(order.jid);
     const { local: username, resource } = address;
     const { password } = order;
@@ -75,11 +83,13 @@ class Client {
     if (element.is("features", NS.streams)) {
       const list = element.getChild("mechanisms") ?? element.getChild("authentication", NS.sasl2);
       if (element.getChild("ver", NS.rosterver)) this.versioned = true;
+      if (element.getChild("csi", NS.csi)) this.csi = true;
       if (list) this.offered = list.getChildren("mechanism").map((m) => m.text()).sort();
       return;
     }
     const { from, to, type, id } = element.attrs;
     if (element.is("message")) {
+      if (this.copy(element)) return;
       const error = element.getChild("error");
       say({
         event: "message",
@@ -106,6 +116,21 @@ class Client {
         status: element.getChildText("status") ?? "",
       });
     }
+  }
+
+  // What the account's own server wraps: a carbon copy, a message of its archive.
+  copy(element) {
+    if (element.attrs.from && element.attrs.from !== this.xmpp.jid?.bare().toString()) return false;
+    const result = element.getChild("result", NS.mam);
+    if (result) this.page.push(result.getChild("forwarded", NS.forward).getChild("message").getChildText("body") ?? "");
+    for (const direction of ["sent", "received"]) {
+      const message = element.getChild(direction, NS.carbons)?.getChild("forwarded", NS.forward)?.getChild("message");
+      if (!message) continue;
+      const { from, to } = message.attrs;
+      say({ event: "carbon", client: this.name, type: direction, from, to, body: message.getChildText("body") ?? "" });
+      return true;
+    }
+    return Boolean(result);
   }
 
   // The library answers pings itself; the rest a client built on it has to do.
@@ -200,6 +225,34 @@ class Client {
 
   async blocklist({ wait }) {
     return { jids: jids(await this.xmpp.iqCaller.get(xml("blocklist", NS.blocking), undefined, wait * 1000)) };
+  }
+
+  async carbons(order) {
+    await this.set(xml("enable", NS.carbons), order);
+  }
+
+  async state({ type }) {
+    if (!this.csi) throw new Error("client state indication is not offered");
+    await this.xmpp.send(xml(type, { xmlns: NS.csi }));
+  }
+
+  async history(order) {
+    const { to, ask, count } = order;
+    const field = (name, value, type) => xml("field", { var: name, type }, xml("value", {}, value));
+    const form = xml("x", { xmlns: NS.data, type: "submit" }, field("FORM_TYPE", NS.mam, "hidden"), field("with", to));
+    const back = ask === "backwards";
+    const bodies = [];
+    for (let at = back ? "" : undefined; ; ) {
+      this.page = [];
+      const edge = at === undefined ? [] : [xml(back ? "before" : "after", {}, at)];
+      const set = xml("set", { xmlns: NS.rsm }, xml("max", {}, String(count)), ...edge);
+      const query = xml("iq", { type: "set" }, xml("query", { xmlns: NS.mam }, form, set));
+      const fin = (await this.xmpp.iqCaller.request(query, order.wait * 1000)).getChild("fin", NS.mam);
+      bodies.push(...(back ? this.page.reverse() : this.page));
+      const of = fin.getChild("set", NS.rsm);
+      at = back ? of.getChildText("first") : of.getChildText("last");
+      if (fin.attrs.complete === "true" || !at) return { bodies };
+    }
   }
 
   async cut() {
