@@ -18,6 +18,7 @@ import (
 	"kith/server/module/presence"
 	"kith/server/module/private"
 	"kith/server/module/register"
+	"kith/server/module/retraction"
 	"kith/server/module/roster"
 	"kith/server/module/time"
 	"kith/server/module/vcard"
@@ -45,6 +46,7 @@ func Modules() []module.Definition {
 		roster.Module,
 		mam.Module,
 		offline.Module,
+		retraction.Module,
 		carbons.Module,
 		csi.Module,
 	}

@@ -61,6 +61,9 @@ const (
 	Conference = "jabber:x:conference"                    // XEP-0249
 	MUCUser    = "http://jabber.org/protocol/muc#user"    // XEP-0045
 	Offline    = "msgoffline"                             // XEP-0160, disco feature
+	Addresses  = "http://jabber.org/protocol/address"     // XEP-0033
+	Reporting  = "urn:xmpp:reporting:1"                   // XEP-0377
+	Retract    = "urn:xmpp:message-retract:1"             // XEP-0424
 
 	RSM      = "http://jabber.org/protocol/rsm"            // XEP-0059
 	Validate = "http://jabber.org/protocol/xdata-validate" // XEP-0122
