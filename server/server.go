@@ -25,6 +25,7 @@ import (
 	"kith/server/cluster"
 	"kith/server/config"
 	"kith/server/module"
+	"kith/server/module/admin"
 	"kith/server/module/last"
 	"kith/server/module/private"
 	"kith/server/module/vcard"
@@ -78,18 +79,18 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 			s.db.Close() //nolint:errcheck // the error that matters is the other
 		}
 	}()
-	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations(), blocklist.Migrations(), route.Migrations(), caps.Migrations(), private.Migrations(), vcard.Migrations(), last.Migrations()} {
+	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations(), blocklist.Migrations(), route.Migrations(), caps.Migrations(), private.Migrations(), vcard.Migrations(), last.Migrations(), admin.Migrations()} {
 		if err := s.db.Migrate(ctx, m); err != nil {
 			return nil, err
 		}
 	}
-	if s.accounts, err = account.Open(ctx, s.db, slices.Concat(archive.Purges, roster.Purges, blocklist.Purges, route.Purges, private.Purges, vcard.Purges, last.Purges)...); err != nil {
+	if s.accounts, err = account.Open(ctx, s.db, slices.Concat(archive.Purges, roster.Purges, blocklist.Purges, route.Purges, private.Purges, vcard.Purges, last.Purges, admin.Purges)...); err != nil {
 		return nil, err
 	}
 	if s.caps, err = caps.Open(ctx, s.db, log); err != nil {
 		return nil, err
 	}
-	s.router = route.New(s.accounts, log, archive.Load, roster.Load, blocklist.Load, private.Load, vcard.Load, last.Load)
+	s.router = route.New(s.accounts, log, archive.Load, roster.Load, blocklist.Load, private.Load, vcard.Load, last.Load, admin.Load)
 	hosts, err := s.hosts(c)
 	if err != nil {
 		return nil, err

@@ -16,12 +16,18 @@ type Command struct {
 	May func(t *Transit) bool
 	// Form is what is asked; nil: nothing. It runs in the lane.
 	Form func(t *Transit) *form.Form
+	// Read makes the form in the place of Form, outside the lane, where it may wait
+	// for the store.
+	Read func(ctx context.Context) (*form.Form, error)
 	// Run checks what was submitted (nil if nothing was asked) in the lane, and
 	// returns what is done outside, where it may wait for the store; run must use
 	// nothing of t but what Run copied from it. A *stanza.Error refuses the
 	// command; that it failed is said by an Error note.
 	Run func(t *Transit, f *form.Form) (run func(context.Context) (*command.Command, error), err error)
 }
+
+// Asks reports whether there is a form.
+func (c *Command) Asks() bool { return c.Form != nil || c.Read != nil }
 
 // Command declares a command of the host's or of each account's.
 func (h *Host) Command(to Target, c Command) {

@@ -37,3 +37,15 @@ func (t *Transit) Sees(who jid.JID) bool {
 type Lanes interface {
 	Send(k cluster.Key, items ...cluster.Item)
 }
+
+// Online is who has a session, and the way to them from outside. A Host's Router
+// is one.
+type Online interface {
+	Lanes
+	// Online returns the accounts of a domain that have a session, in the order of
+	// their addresses. What comes and goes meanwhile may be among them or not.
+	Online(domain string) []jid.JID
+	// SendMany hands one item, which must not change, to many accounts; live leaves
+	// out those that are not in memory: for them the item fails.
+	SendMany(keys []cluster.Key, it cluster.Item, live bool)
+}

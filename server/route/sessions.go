@@ -68,6 +68,14 @@ func (r *Router) accountsOf(of jid.JID) []jid.JID {
 	return all
 }
 
+// Online implements module.Online.
+func (r *Router) Online(domain string) []jid.JID { return r.accountsOf(jid.MustParse(domain)) }
+
+// SendMany implements module.Online.
+func (r *Router) SendMany(keys []cluster.Key, it cluster.Item, live bool) {
+	r.cluster.SendMany(keys, it, live)
+}
+
 // describe copies what a list shows of an account's sessions.
 func describe(a *account.Actor, of jid.JID) (list []SessionInfo) {
 	for _, res := range a.Resources() {

@@ -87,19 +87,27 @@ func (m *adhoc) begin(t *module.Transit, c *module.Command, want *command.Comman
 		return nil, badAction()
 	}
 	want.Session = m.session(want.Node, t.From.String(), now)
-	if c.Form == nil {
+	if !c.Asks() {
 		return m.run(t, c, want)
 	}
-	return answer(&command.Command{
+	asked := &command.Command{
 		Node: c.Node, Session: want.Session, Status: command.Executing,
-		Actions: []command.Action{command.Complete}, Default: command.Complete, Form: c.Form(t),
-	}), nil
+		Actions: []command.Action{command.Complete}, Default: command.Complete,
+	}
+	if c.Read == nil {
+		asked.Form = c.Form(t)
+		return answer(asked), nil
+	}
+	return func(ctx context.Context) (_ xmltree.Appender, err error) {
+		asked.Form, err = c.Read(ctx)
+		return asked, err
+	}, nil
 }
 
 func (m *adhoc) run(t *module.Transit, c *module.Command, want *command.Command) (reader, error) {
 	f := want.Form
 	switch {
-	case c.Form == nil:
+	case !c.Asks():
 		f = nil
 	case f == nil || f.Type != form.Submit && f.Type != form.Cancel: // XEP-0050 §4.4.1
 		return nil, stanza.ErrBadRequest.With("The form is to be submitted.").WithApp(condition("bad-payload"))

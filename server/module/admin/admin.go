@@ -1,12 +1,16 @@
 // Package admin implements XEP-0133: Service Administration, over ad-hoc
 // commands: what an administrator of the server does from any client. Each
 // command concerns the accounts of the host that it is sent to.
+//
+// A message of the day is shown once to each account, when somebody is there; so
+// is the welcome message, to accounts that were made after it.
 package admin
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,17 +23,24 @@ import (
 	"kith/xmpp/xep/form"
 )
 
-// Module is the module.
+// Module is the module. It comes behind presence, which notes who is there.
 var Module = module.Define("admin", attach,
-	module.XEP(133, "1.3.1").Partly("accounts, their numbers and lists; no announcements, black lists and restarts"))
+	module.XEP(133, "1.3.1").Partly("no lists of blocked addresses, no restart, no rates in the statistics of users"))
 
 type admin struct {
-	host *module.Host
+	host   *module.Host
+	online module.Online
 }
 
 func attach(h *module.Host, _ struct{}) error {
-	a := &admin{host: h}
-	for _, c := range []module.Command{
+	online, ok := h.Router.(module.Online)
+	if !ok {
+		return errors.New("the host's router does not know who is there")
+	}
+	a := &admin{h, online}
+	idle := func(owner *account.Actor) bool { return !active(owner) }
+	h.Stages.Leaving.Broadcast = append(h.Stages.Leaving.Broadcast, a.greet)
+	for _, c := range slices.Concat([]module.Command{
 		a.one("add-user", "Add User", a.add,
 			form.Field{Var: "accountjid", Type: form.JIDSingle, Label: "The address of the account to be added", Required: true},
 			password, verify),
@@ -41,11 +52,17 @@ func attach(h *module.Host, _ struct{}) error {
 		a.one("change-user-password", "Change User Password", a.change,
 			form.Field{Var: "accountjid", Type: form.JIDSingle, Label: "The address of the account", Required: true},
 			form.Field{Var: "password", Type: form.TextPrivate, Label: "The new password", Required: true}),
-		a.count("get-registered-users-num", "Get Number of Registered Users", "registeredusersnum", all),
-		a.count("get-disabled-users-num", "Get Number of Disabled Users", "disabledusersnum", disabled),
-		a.list("get-registered-users-list", "Get List of Registered Users", "registereduserjids", all),
-		a.list("get-disabled-users-list", "Get List of Disabled Users", "disableduserjids", disabled),
-	} {
+		a.count("get-registered-users-num", "Get Number of Registered Users", "registeredusersnum", a.registered(all)),
+		a.count("get-disabled-users-num", "Get Number of Disabled Users", "disabledusersnum", a.registered(disabled)),
+		a.count("get-online-users-num", "Get Number of Online Users", "onlineusersnum", a.present(nil)),
+		a.count("get-active-users-num", "Get Number of Active Users", "activeusersnum", a.present(active)),
+		a.count("get-idle-users-num", "Get Number of Idle Users", "idleusersnum", a.present(idle)),
+		a.list("get-registered-users-list", "Get List of Registered Users", "registereduserjids", a.registered(all)),
+		a.list("get-disabled-users-list", "Get List of Disabled Users", "disableduserjids", a.registered(disabled)),
+		a.list("get-online-users-list", "Get List of Online Users", "onlineuserjids", a.present(nil)),
+		a.list("get-active-users", "Get List of Active Users", "activeuserjids", a.present(active)),
+		a.list("get-idle-users", "Get List of Idle Users", "activeuserjids", a.present(idle)), // as XEP-0133 §4.22 has it
+	}, a.people(), a.announcements()) {
 		h.Command(module.ToServer, c)
 	}
 	return nil
@@ -67,13 +84,17 @@ func (a *admin) command(node, name string, f func(*module.Transit) *form.Form, w
 	return module.Command{
 		Node: ns.Admin + "#" + node, Name: name, May: may, Form: f,
 		Run: func(t *module.Transit, submitted *form.Form) (func(context.Context) (*command.Command, error), error) {
-			by := t.From.Clone()
-			return func(ctx context.Context) (*command.Command, error) {
-				done, err := w(ctx, submitted)
-				a.host.Log.Info("administrator's command", "by", by, "command", node, "failed", err != nil || failed(done))
-				return done, err
-			}, nil
+			return a.logged(t.From.Clone(), node, submitted, w), nil
 		},
+	}
+}
+
+// logged does the work and leaves a line in the log.
+func (a *admin) logged(by jid.JID, node string, f *form.Form, w work) func(context.Context) (*command.Command, error) {
+	return func(ctx context.Context) (*command.Command, error) {
+		done, err := w(ctx, f)
+		a.host.Log.Info("administrator's command", "by", by, "command", node, "failed", err != nil || failed(done))
+		return done, err
 	}
 }
 
@@ -98,17 +119,9 @@ func (a *admin) one(node, name string, w work, fields ...form.Field) module.Comm
 // many is a command that does the same to several accounts.
 func (a *admin) many(node, name, label string, do func(context.Context, jid.JID) error) module.Command {
 	return a.one(node, name, func(ctx context.Context, f *form.Form) (*command.Command, error) {
-		var js []jid.JID
-		field := f.Field("accountjids")
-		if field == nil || len(field.Values) == 0 {
-			return nil, stanza.ErrBadRequest.With("No account is named.")
-		}
-		for _, v := range field.Values {
-			j, err := a.own(v)
-			if err != nil {
-				return nil, err
-			}
-			js = append(js, j)
+		js, err := a.named(f, a.own)
+		if err != nil {
+			return nil, err
 		}
 		done := new(command.Command)
 		for _, j := range js {
@@ -208,10 +221,17 @@ func (a *admin) accounts(ctx context.Context, which func(account.Info) bool) (js
 	return js, nil
 }
 
-// count tells how many accounts there are: XEP-0133 §4.13, §4.14.
-func (a *admin) count(node, name, field string, which func(account.Info) bool) module.Command {
+// source tells the addresses that a list is about.
+type source func(context.Context) ([]string, error)
+
+func (a *admin) registered(which func(account.Info) bool) source {
+	return func(ctx context.Context) ([]string, error) { return a.accounts(ctx, which) }
+}
+
+// count tells how many accounts there are: XEP-0133 §4.13 to §4.17.
+func (a *admin) count(node, name, field string, from source) module.Command {
 	return a.command(node, name, nil, func(ctx context.Context, _ *form.Form) (*command.Command, error) {
-		js, err := a.accounts(ctx, which)
+		js, err := from(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -219,11 +239,11 @@ func (a *admin) count(node, name, field string, which func(account.Info) bool) m
 	})
 }
 
-// list tells which accounts there are, as many as are asked for: XEP-0133 §4.18,
-// §4.19.
-func (a *admin) list(node, name, field string, which func(account.Info) bool) module.Command {
+// list tells which accounts there are, as many as are asked for: XEP-0133 §4.18 to
+// §4.22.
+func (a *admin) list(node, name, field string, from source) module.Command {
 	return a.one(node, name, func(ctx context.Context, f *form.Form) (*command.Command, error) {
-		js, err := a.accounts(ctx, which)
+		js, err := from(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -54,8 +54,9 @@ type Form struct {
 	Title        string
 	Instructions []string // a line each
 	Fields       []Field
-	Reported     []Field   // of a result with several items: their columns
-	Items        [][]Field // of a result
+	Reported     []Field            // of a result with several items: their columns
+	Items        [][]Field          // of a result
+	Others       []xmltree.Appender // what another specification puts behind the fields; it is not read
 }
 
 // Field is a field of a form.

@@ -40,6 +40,9 @@ func (f *Form) AppendXML(w *xmltree.Writer) {
 		appendFields(w, item)
 		w.Close()
 	}
+	for _, o := range f.Others {
+		o.AppendXML(w)
+	}
 	w.Close()
 }
 
