@@ -18,6 +18,7 @@ import (
 	"kith/server/module/presence"
 	"kith/server/module/private"
 	"kith/server/module/register"
+	"kith/server/module/reporting"
 	"kith/server/module/retraction"
 	"kith/server/module/roster"
 	"kith/server/module/time"
@@ -37,6 +38,7 @@ func Modules() []module.Definition {
 		time.Module,
 		legacysession.Module,
 		blocking.Module,
+		reporting.Module,
 		private.Module,
 		vcard.Module,
 		presence.Module,

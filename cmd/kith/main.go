@@ -32,6 +32,7 @@ type cli struct {
 	Account accountCmd `cmd:"" help:"Make, list, delete and change accounts."`
 	Invite  inviteCmd  `cmd:"" help:"Make, list and revoke invitations."`
 	Session sessionCmd `cmd:"" help:"List and close sessions."`
+	Report  reportCmd  `cmd:"" help:"List and delete what people report of others."`
 	Bench   benchCmd   `cmd:"" help:"Measure an XMPP server: its speed and what it costs."`
 	Xeps    xepsCmd    `cmd:"" help:"Print what the server implements, as docs/xeps.md has it."`
 	Version versionCmd `cmd:"" help:"Print the version."`

@@ -28,6 +28,8 @@ import (
 	"kith/client"
 	"kith/server/web"
 	"kith/xmpp/jid"
+	"kith/xmpp/stanza"
+	"kith/xmpp/xmltree"
 )
 
 func TestMain(m *testing.M) {
@@ -43,6 +45,7 @@ const patience = 30 * time.Second
 //	exits STATUS PROGRAM ARG...       run a program that has to end with this status
 //	signal TERM|INT|KILL|HUP            send a signal to what runs in the background
 //	insist                            have a command under way that takes long, send TERM until nothing runs in the background
+//	asks XML                          have that session send an iq, and wait for the result
 //	[!] login JID PASSWORD [register] log in at $CLIENT, making the account first if asked to
 //	[!] accept JID PASSWORD           the same, by the invitation whose link is the last standard output
 //	ended TEXT                        wait until the stream has ended with an error that holds TEXT
@@ -66,7 +69,7 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %s", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "exits": exits, "signal": sendSignal, "insist": insist, "login": login, "accept": accept, "ended": ended,
+			"ready": ready, "exits": exits, "signal": sendSignal, "insist": insist, "login": login, "accept": accept, "ended": ended, "asks": asks,
 			"get": get, "certificate": certificate, "mode": mode, "shown": shown, "expand": expand,
 		},
 	})
@@ -196,6 +199,17 @@ func dial(ts *testscript.TestScript, neg bool, args []string, config client.Conf
 		s.Close()
 	}
 	s.Client = c
+}
+
+// asks sends an iq of the session that is logged in, with what the argument holds,
+// and waits for its result.
+func asks(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	el, err := xmltree.Parse([]byte(args[0]), xmltree.Limits{})
+	ts.Check(err)
+	_, err = ts.Value(session{}).(*session).SendIQ(ctx, stanza.New(stanza.IQ, stanza.Set, jid.JID{}, jid.JID{}, el))
+	ts.Check(err)
 }
 
 func ended(ts *testscript.TestScript, neg bool, args []string) {

@@ -49,3 +49,10 @@ type Online interface {
 	// out those that are not in memory: for them the item fails.
 	SendMany(keys []cluster.Key, it cluster.Item, live bool)
 }
+
+// Outside is the way for stanzas that the server makes outside the lanes. A Host's
+// Router is one.
+type Outside interface {
+	// Take routes stanzas to accounts.
+	Take(sts ...*stanza.Stanza)
+}

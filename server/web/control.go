@@ -104,6 +104,7 @@ func (s *Server) controlRoutes() http.Handler {
 		return s.Accounts.Delete(ctx, c.JID)
 	}))
 	s.invitationRoutes(mux)
+	s.reportRoutes(mux)
 	return mux
 }
 
