@@ -2,6 +2,7 @@ package server
 
 import (
 	"kith/server/module"
+	"kith/server/module/addressing"
 	"kith/server/module/adhoc"
 	"kith/server/module/admin"
 	"kith/server/module/blocking"
@@ -41,6 +42,7 @@ func Modules() []module.Definition {
 		reporting.Module,
 		private.Module,
 		vcard.Module,
+		addressing.Module,
 		presence.Module,
 		caps.Module,
 		last.Module,

@@ -73,6 +73,7 @@ type Transit struct {
 	Settled bool                // it was recorded before: this is another try to deliver it
 	Owed    bool                // a mark in the store says that nobody is sure to have it
 	Brief   bool                // it is stored for its delivery only
+	Spread  []*stanza.Stanza    // what leaves in the place of one that a session sent and a step has stopped, one for each recipient
 }
 
 // Write adds a row to what the batch commits.

@@ -30,6 +30,7 @@ type Leaving struct {
 	ticket session.Ticket
 	bad    *stanza.Error // it is not fit to be handled
 	passed bool          // a message: it has left for its recipient
+	holds  int           // how many of what it is spread to have to arrive
 	gone   bool          // a message: it leaves for another domain after the commit
 	ends   atomic.Uint32 // how the two owners of a message have ended, see ending
 }
@@ -88,6 +89,7 @@ func (l *Leaving) Handle(t *cluster.Turn, ac cluster.Actor) {
 	}
 	l.read.CopyTo(&l.work)
 	l.Transit = module.Transit{Stanza: &l.work, Host: host, Turn: t, Account: a, Sender: res}
+	l.holds = 0
 	t.After(l)
 	if l.bad != nil {
 		l.refuse(l.bad)
@@ -112,6 +114,7 @@ func (l *Leaving) Handle(t *cluster.Turn, ac cluster.Actor) {
 	case stanza.IQ:
 		l.iq(a)
 	}
+	l.spread()
 }
 
 func (l *Leaving) run(s module.Steps) bool { return l.router.run(s, &l.Transit, l.refuse) }
@@ -235,6 +238,9 @@ func (l *Leaving) back(t *cluster.Turn, err error) {
 func (l *Leaving) Committed(t *cluster.Turn) {
 	if l.passed || l.gone {
 		l.router.run(l.Host.Stages.Leaving.Copy, &l.Transit, func(error) {})
+	}
+	for range l.holds {
+		l.ticket.Hold()
 	}
 	l.ticket.Done()
 	l.Account, l.Sender, l.Turn = nil, nil, nil
