@@ -180,8 +180,9 @@ func (a *admin) roster(ctx context.Context, f *form.Form) (*command.Command, err
 	if err != nil {
 		return problem(js[0], err), nil
 	}
-	q := new(xroster.Query)
-	for _, i := range r.List() {
+	q, items := new(xroster.Query), r.List()
+	roster.Sort(items)
+	for _, i := range items {
 		q.Items = append(q.Items, i.Words())
 	}
 	done := result(form.Field{Var: "accountjids", Type: form.JIDMulti, Values: []string{js[0].String()}})
