@@ -113,14 +113,14 @@ type Message struct {
 	Stanza  []byte
 }
 
-// ReadWaiting reads the oldest marked messages behind one id and up to another, with
-// brief only those that are not in the archive: at most rows, and no more bytes than
-// that unless the first alone has them. more says that there are others behind.
-func ReadWaiting(r *storage.Reader, owner, behind, upTo int64, brief bool, rows, bytes int) (list []Message, more bool, err error) {
+// ReadWaiting reads the oldest marked messages behind one id and up to another, of
+// those up to read only what is not in the archive: at most rows, and no more bytes
+// than that unless the first alone has them. more says that there are others behind.
+func ReadWaiting(r *storage.Reader, owner, behind, upTo, read int64, rows, bytes int) (list []Message, more bool, err error) {
 	for row, err := range r.Query(`SELECT m.id, m.transit, m.stanza FROM offline o
 		JOIN message m ON m.owner = o.owner AND m.id = o.id
-		WHERE o.owner = $1 AND o.id > $2 AND o.id <= $3 AND (m.transit OR NOT $5)
-		ORDER BY o.id LIMIT $4`, owner, behind, upTo, rows+1, brief) {
+		WHERE o.owner = $1 AND o.id > $2 AND o.id <= $3 AND (m.transit OR o.id > $5)
+		ORDER BY o.id LIMIT $4`, owner, behind, upTo, rows+1, read) {
 		if err != nil {
 			return nil, false, err
 		}

@@ -77,6 +77,9 @@ func Carried(a *account.Actor) map[int64]struct{} {
 	return ids
 }
 
+// OnItsWay reports whether a marked message is on its way to a session.
+func OnItsWay(a *account.Actor, id int64) bool { return onTheWay.Live(a)[id] != nil }
+
 // Dropped notes that a session has ended without acknowledging a message, and
 // reports whether it is to be delivered to others: it is not if another session
 // has acknowledged it, or may do so. It is used in effects.
@@ -93,8 +96,8 @@ func Dropped(a *account.Actor, by session.ID, id int64) bool {
 	return true
 }
 
-// Settle takes the marks from messages that a client has acknowledged.
-func Settle(t *cluster.Turn, a *account.Actor, ids []int64) {
+// Acknowledged takes the marks from messages that a client has acknowledged.
+func Acknowledged(t *cluster.Turn, a *account.Actor, ids []int64) {
 	for _, id := range ids {
 		if c := onTheWay.Live(a)[id]; c != nil {
 			Taken(t, a, id, c.transit)

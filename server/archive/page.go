@@ -7,15 +7,9 @@ import (
 	"slices"
 	"time"
 
-	"kith/server/account"
 	"kith/server/storage"
 	"kith/xmpp/jid"
 )
-
-// CaughtUp says of a resource that it has read the archive before it became
-// available: it has from there what was sent while nobody was there (XEP-0313
-// §6.1.1).
-var CaughtUp = account.NewSlot[bool]("has read the archive")
 
 // Errors of reading.
 var (
@@ -33,6 +27,7 @@ type Filter struct {
 	// on matches; 0 is no bound. Of IDs, unless it is nil, only these do.
 	After, Before int64
 	IDs           []int64
+	UpTo          int64 // unless it is 0, no later message matches; it need not be there
 }
 
 // Page says which part of what matches is wanted.
@@ -93,6 +88,9 @@ func (f *Filter) bounds() bounds {
 	b := bounds{max(f.Floor, f.After, 0), math.MaxInt64}
 	if f.Before > 0 {
 		b.hi = f.Before
+	}
+	if f.UpTo > 0 {
+		b.hi = min(b.hi, f.UpTo+1)
 	}
 	if !f.Start.IsZero() {
 		ms := clampMS(f.Start.Add(time.Millisecond - time.Nanosecond)) // the stamps that are told have no more

@@ -164,11 +164,14 @@ func (a *Arriving) Committed(t *cluster.Turn) {
 	}
 	e := a.Host.Entry(a.Stanza, a.To.String(), a.Targets...)
 	e.Store, e.Owed, e.Transit = a.Store, a.Owed, a.Owed && a.Brief
-	taken := false
+	taken := 0
+	if len(a.Targets) > 1 && !e.Owed && a.Kind == stanza.Message {
+		e.Shared = &taken
+	}
 	for _, res := range a.Targets {
 		if res.Out.Send(e) {
 			t.Dirty(res.Out)
-			taken = true
+			taken++
 			if e.Owed {
 				archive.Carry(a.Account, res.ID, e.Store, e.Transit)
 			}
@@ -176,7 +179,7 @@ func (a *Arriving) Committed(t *cluster.Turn) {
 		}
 	}
 	switch {
-	case !taken:
+	case taken == 0:
 		a.missed(t, e)
 	case a.Kind == stanza.Message && a.Type != stanza.TypeError:
 		a.router.count(a.To.Domain()).delivered.Add(1)
@@ -185,6 +188,9 @@ func (a *Arriving) Committed(t *cluster.Turn) {
 
 // missed deals with a stanza that was meant for sessions which have just ended.
 func (a *Arriving) missed(t *cluster.Turn, e session.Entry) {
+	if e.Owed && archive.OnItsWay(a.Account, e.Store) {
+		return // as a copy
+	}
 	if again := a.router.handBack(e); again != nil {
 		again.origin, a.origin = a.origin, nil
 		t.Send(t.Key(), again)

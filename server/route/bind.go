@@ -14,6 +14,7 @@ import (
 	"kith/xmpp/ns"
 	"kith/xmpp/stanza"
 	"kith/xmpp/stream"
+	"kith/xmpp/xep/carbons"
 	"kith/xmpp/xmltree"
 )
 
@@ -146,7 +147,14 @@ func (e *ended) Handle(t *cluster.Turn, ac cluster.Actor) {
 	if !e.sifted { // once: it changes what is on its way
 		e.sifted = true
 		e.rest = slices.DeleteFunc(e.rest, func(entry session.Entry) bool {
-			return entry.Owed && !archive.Dropped(a, e.session.ID, entry.Store)
+			switch {
+			case entry.Owed:
+				return !archive.Dropped(a, e.session.ID, entry.Store)
+			case entry.Shared != nil:
+				*entry.Shared--
+				return *entry.Shared > 0
+			}
+			return false
 		})
 	}
 	for _, entry := range e.rest {
@@ -189,15 +197,19 @@ func (r *Router) unbind(t *cluster.Turn, host *module.Host, a *account.Actor, d 
 }
 
 // handBack makes an item of an entry that no session took; nil if it has no
-// lasting value. A request is answered by choosing among no sessions.
+// lasting value. A request is answered by choosing among no sessions. A copy has
+// some only if its message is owed: then that is handed back.
 func (r *Router) handBack(e session.Entry) *Arriving {
-	if e.Kind == stanza.Presence || e.Copy {
+	if e.Kind == stanza.Presence || e.Copy && !e.Owed {
 		return nil
 	}
 	el, err := xmltree.ParseIn(ns.Client, append(stanza.AppendHead(nil, e.Kind, e.To), e.Tail...), stored)
 	if err != nil {
 		r.log.Error("stanza of ours cannot be read", "error", err)
 		return nil
+	}
+	if e.Copy {
+		el = carbons.Forwarded(el.Child(carbons.NameReceived))
 	}
 	st, err := stanza.Parse(el)
 	switch {

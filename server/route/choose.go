@@ -2,6 +2,7 @@ package route
 
 import (
 	"kith/server/account"
+	"kith/server/archive"
 	"kith/xmpp/jid"
 	"kith/xmpp/stanza"
 )
@@ -103,7 +104,7 @@ func available(rs []*account.Resource) []*account.Resource {
 // nonNegative: a session of negative priority gets no message that is not
 // addressed to it (§8.5.2.1.1).
 func nonNegative(rs []*account.Resource) []*account.Resource {
-	return filter(rs, func(r *account.Resource) bool { return r.Available() && r.Priority >= 0 })
+	return filter(rs, archive.Fit)
 }
 
 // filter returns rs itself when everything is kept, which is the usual case and

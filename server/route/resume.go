@@ -56,6 +56,6 @@ func (r *Router) Acknowledged(s *session.Session, settled []session.Entry) {
 		}
 	}
 	if len(ids) > 0 {
-		r.note(s, func(t *cluster.Turn, a *account.Actor, _ *account.Resource) { archive.Settle(t, a, ids) })
+		r.note(s, func(t *cluster.Turn, a *account.Actor, _ *account.Resource) { archive.Acknowledged(t, a, ids) })
 	}
 }

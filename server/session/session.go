@@ -50,6 +50,9 @@ type Entry struct {
 	From    string // the sender, if the client is inactive
 	Tail    []byte
 	Store   int64 // the archive id of a message that is kept, else 0
+	// Shared counts the sessions that were given the message and have not handed it
+	// back; nil: this one alone, or others by the mark. It belongs to the owner.
+	Shared *int `json:"-"`
 }
 
 func (e *Entry) size() int { return len(e.To) + len(e.Tail) + 16 }
@@ -371,6 +374,7 @@ func (s *Session) End() []Entry {
 		rest = slices.Clone(s.acks.unacked)
 	}
 	rest = append(rest, s.unsent()...)
+	rest = append(rest, s.inactive.waiting()...)
 	s.end()
 	return rest
 }

@@ -2,7 +2,8 @@
 //
 // A copy is made once for all sessions that want one. It never passes the stages
 // again, is in no archive, and is not delivered anew when its session ends
-// without it: what was said is in the archive.
+// without it: what was said is in the archive. What a copy means for the mark of
+// its message, the engine archive says (archive.Settle).
 package carbons
 
 import (
@@ -32,6 +33,7 @@ func attach(h *module.Host, _ struct{}) error {
 	h.DiscoFeature(ns.Carbons)
 	h.DiscoFeature(xcarbons.FeatureRules)
 	h.Keep(enabled)
+	h.Keep(archive.Had)
 	h.IQ(stanza.Set, xcarbons.NameEnable, module.ToAccount, turn(true))
 	h.IQ(stanza.Set, xcarbons.NameDisable, module.ToAccount, turn(false))
 	leaving, arriving := &h.Stages.Leaving, &h.Stages.Arriving
@@ -126,6 +128,9 @@ func deliver(t *module.Transit, to []*account.Resource, peer jid.JID, c xcarbons
 	}
 	for _, r := range to {
 		e.To = r.JID.String()
+		if !c.Sent {
+			archive.Copied(t.Account, r, t.Store, t.Owed, t.Brief, &e)
+		}
 		if r.Out.Send(e) {
 			t.Turn.Dirty(r.Out)
 		}

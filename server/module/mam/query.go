@@ -67,9 +67,12 @@ func (m *archives) query(_ context.Context, t *module.Transit) (xmltree.Appender
 		return nil, err
 	}
 	r := t.Sender
+	if !r.Available() { // what comes from now on waits for it
+		q.filter.UpTo = max(1, archive.Last(t.Account)) // no message has so low an id
+	}
 	t.Turn.After(cluster.EffectFunc(func(turn *cluster.Turn) {
-		if !r.Available() {
-			archive.CaughtUp.Set(r, true)
+		if q.filter.UpTo > 0 {
+			archive.CaughtUp.Set(r, q.filter.UpTo)
 		}
 		lineOf(r).add(turn, q)
 	}))

@@ -2,6 +2,7 @@ package offline
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"kith/server/account"
@@ -30,13 +31,13 @@ var flushing = account.NewSlot[*flush]("offline messages under way")
 // by one reader at a time.
 type flush struct {
 	*offline
-	key   cluster.Key
-	owner jid.JID
-	id    int64             // of the account
-	to    *account.Resource // belongs to the lane
-	brief bool              // only of what is not in the archive
-	left  int
-	pause time.Duration
+	key      cluster.Key
+	owner    jid.JID
+	id       int64             // of the account
+	to       *account.Resource // belongs to the lane
+	caughtUp int64             // up to this id it has what is in the archive
+	left     int
+	pause    time.Duration
 
 	// Of the page that is read: the last id before it, and the last there was when
 	// it was asked for. What came later goes its own way; what was carried then may
@@ -48,7 +49,7 @@ type flush struct {
 // begin has the first page read for a session, unless another session of the
 // account is being served. It is an effect.
 func (o *offline) begin(t *cluster.Turn, owner *account.Actor, r *account.Resource) {
-	if !owner.Exists() || !archive.Waiting(owner) || !fit(r) || owner.Resource(r.ID) == nil {
+	if !owner.Exists() || !archive.Waiting(owner) || !archive.Fit(r) || owner.Resource(r.ID) == nil {
 		return
 	}
 	for _, other := range owner.Resources() {
@@ -56,7 +57,7 @@ func (o *offline) begin(t *cluster.Turn, owner *account.Actor, r *account.Resour
 			return
 		}
 	}
-	f := &flush{offline: o, key: t.Key(), owner: owner.JID, id: owner.ID(), to: r, brief: archive.CaughtUp.Get(r), left: most}
+	f := &flush{offline: o, key: t.Key(), owner: owner.JID, id: owner.ID(), to: r, caughtUp: archive.CaughtUp.Get(r), left: most}
 	flushing.Set(r, f)
 	f.ask(t, owner)
 }
@@ -64,7 +65,7 @@ func (o *offline) begin(t *cluster.Turn, owner *account.Actor, r *account.Resour
 // next goes on with another session, if there is one. It is an effect.
 func (o *offline) next(t *cluster.Turn, owner *account.Actor) {
 	for _, r := range owner.Resources() {
-		if fit(r) {
+		if archive.Fit(r) {
 			o.begin(t, owner, r)
 			return
 		}
@@ -73,7 +74,7 @@ func (o *offline) next(t *cluster.Turn, owner *account.Actor) {
 
 // current reports whether the session still is to get the messages.
 func (f *flush) current(a *account.Actor) bool {
-	return a.ID() == f.id && a.Resource(f.to.ID) == f.to && fit(f.to) && flushing.Get(f.to) == f
+	return a.ID() == f.id && a.Resource(f.to.ID) == f.to && archive.Fit(f.to) && flushing.Get(f.to) == f
 }
 
 // stop ends the flush.
@@ -120,6 +121,7 @@ type message struct {
 	transit bool           // not in the archive but for this
 	stanza  *stanza.Stanza // with our notes; nil if it cannot be read
 	blocked bool           // whoever sent it was blocked since (XEP-0191 §3.3)
+	had     bool           // the session was given a copy of it
 }
 
 // Handle implements cluster.Item.
@@ -134,7 +136,11 @@ func (p *page) Handle(t *cluster.Turn, ac cluster.Actor) {
 		return
 	}
 	p.confirms = p.to.Confirms
+	had := archive.Had.Get(p.to)
 	for n, m := range p.messages {
+		if p.messages[n].had = slices.Contains(had, m.id); p.messages[n].had {
+			continue // it waits for others
+		}
 		blocked := m.stanza != nil && blocklist.Blocks(a, m.stanza.From)
 		if !p.confirms || m.stanza == nil || blocked {
 			settle(t, a, m)
@@ -152,7 +158,7 @@ func (p *page) Fail(_ *cluster.Turn, err error) { p.fail(err) }
 func (p *page) Committed(t *cluster.Turn) {
 	lost := &lost{flush: p.flush, marked: p.confirms}
 	for _, m := range p.messages {
-		if m.stanza == nil || m.blocked {
+		if m.stanza == nil || m.blocked || m.had {
 			continue
 		}
 		e := session.Entry{Kind: stanza.Message, To: m.stanza.To.String(), Tail: m.stanza.Tail()}
@@ -177,17 +183,17 @@ func (p *page) Committed(t *cluster.Turn) {
 		t.Send(p.key, again{p.flush})
 	default:
 		p.stop()
-		if p.brief { // and the others may want what it has read
+		if p.caughtUp > 0 { // and the others may want what it has read
 			p.rest(t, p.actor)
 		}
 	}
 }
 
-// rest goes on with a session that has not read the archive, if there is one. It
-// is an effect.
+// rest goes on with a session that has read less of the archive, if there is one.
+// It is an effect.
 func (f *flush) rest(t *cluster.Turn, owner *account.Actor) {
 	for _, r := range owner.Resources() {
-		if fit(r) && !archive.CaughtUp.Get(r) {
+		if archive.Fit(r) && archive.CaughtUp.Get(r) < f.caughtUp {
 			f.begin(t, owner, r)
 			return
 		}

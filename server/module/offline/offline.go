@@ -106,20 +106,15 @@ func keep(_ context.Context, t *module.Transit) error {
 		return nil
 	}
 	marked := t.Owed
-	switch {
-	case len(t.Targets) == 0 && t.Store == 0: // nobody archives it
+	s := archive.Settle(t.Store, t.Brief, t.Targets)
+	if s.Owed && t.Store == 0 { // nobody archives it
 		t.Store = archive.Record(t.Turn, t.Account, t.From, false, archive.Transit, t.Whole())
-		t.Owed, t.Brief = true, true
-	case len(t.Targets) == 0:
-		t.Owed = true
-	default: // what is not stored cannot be delivered again
-		t.Owed = t.Store != 0 && archive.Confirmed(t.Targets)
+		t.Brief = true
 	}
-	switch {
-	case t.Owed && !marked:
-		archive.Missed(t.Turn, t.Account, t.Store)
-	case marked && !t.Owed:
-		archive.Taken(t.Turn, t.Account, t.Store, t.Brief)
+	s.Mark(t.Turn, t.Account, t.Store, marked, t.Brief)
+	t.Targets, t.Owed = s.Targets, s.Owed
+	if t.Settled && t.Store != 0 && len(t.Targets) > 0 { // XEP-0198 §5
+		stamp(t.Stanza, t.Host.Domain, t.Store, "")
 	}
 	return nil
 }
@@ -127,15 +122,11 @@ func keep(_ context.Context, t *module.Transit) error {
 // served says of a resource that it has had its turn since it became fit.
 var served = account.NewSlot[bool]("offline messages asked for")
 
-// fit reports whether a resource gets what was sent to the account while nobody
-// was there (XEP-0160 §2).
-func fit(r *account.Resource) bool { return r.Available() && r.Priority >= 0 }
-
 // turned looks whether the sender has become fit or unfit. What begins, begins
 // after the commit: the step may run twice.
 func (o *offline) turned(_ context.Context, t *module.Transit) error {
 	owner, r := t.Account, t.Sender
-	if fit(r) {
+	if archive.Fit(r) {
 		if !served.Get(r) {
 			t.Turn.After(cluster.EffectFunc(func(turn *cluster.Turn) {
 				served.Set(r, true)

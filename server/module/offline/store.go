@@ -8,6 +8,7 @@ import (
 	"kith/server/archive"
 	"kith/server/cluster"
 	"kith/server/storage"
+	"kith/xmpp/jid"
 	"kith/xmpp/ns"
 	"kith/xmpp/stanza"
 	"kith/xmpp/xep/delay"
@@ -21,7 +22,7 @@ import (
 func (f *flush) read(ctx context.Context, s size) (messages []message, more bool, err error) {
 	var rows []archive.Message
 	err = f.host.DB.Read(ctx, func(r *storage.Reader) (err error) {
-		rows, more, err = archive.ReadWaiting(r, f.id, f.behind, f.upTo, f.brief, s.rows, s.bytes)
+		rows, more, err = archive.ReadWaiting(r, f.id, f.behind, f.upTo, f.caughtUp, s.rows, s.bytes)
 		return err
 	})
 	if err != nil {
@@ -51,18 +52,22 @@ func (f *flush) ready(m archive.Message) message {
 		f.host.Log.Error("stored message cannot be read; it is skipped", "account", f.owner, "id", m.ID, "error", err)
 		return message{id: m.ID, transit: m.Transit}
 	}
-	noted := false
-	for c := range st.Children() {
-		noted = noted || c.Is(delay.Name) && isFrom(c, f.host.Domain)
-	}
-	if !noted {
-		st.Add(delay.Delay{From: f.host.Domain, Stamp: archive.Time(m.ID), Reason: "Offline Storage"})
-	}
+	stamp(st, f.host.Domain, m.ID, "Offline Storage")
 	if !m.Transit {
 		st.Add(stanzaid.ID{ID: f.ids.Format(f.id, m.ID), By: f.owner})
 	}
 	st.Tail() // made here, not in the lane
 	return message{id: m.ID, transit: m.Transit, stanza: st}
+}
+
+// stamp says when a message came, unless that was said before.
+func stamp(st *stanza.Stanza, host jid.JID, id int64, reason string) {
+	for c := range st.Children() {
+		if c.Is(delay.Name) && isFrom(c, host) {
+			return
+		}
+	}
+	st.Add(delay.Delay{From: host, Stamp: archive.Time(id), Reason: reason})
 }
 
 // settle takes the mark from a message that is being handed over. One that was
