@@ -82,18 +82,23 @@ func OnItsWay(a *account.Actor, id int64) bool { return onTheWay.Live(a)[id] != 
 
 // Dropped notes that a session has ended without acknowledging a message, and
 // reports whether it is to be delivered to others: it is not if another session
-// has acknowledged it, or may do so. It is used in effects.
+// has acknowledged it, or may do so. Release follows.
 func Dropped(a *account.Actor, by session.ID, id int64) bool {
 	c := onTheWay.Live(a)[id]
 	if c == nil {
 		return false
 	}
 	c.by = slices.DeleteFunc(c.by, func(s session.ID) bool { return s == by })
-	if len(c.by) > 0 {
-		return false
+	return len(c.by) == 0
+}
+
+// Release notes that a message which no session carries any more is not on its
+// way. It is used in effects: up to then who looks takes it to be, since it may be
+// in the same batch that it is given to another session.
+func Release(a *account.Actor, id int64) {
+	if c := onTheWay.Live(a)[id]; c != nil && len(c.by) == 0 {
+		delete(onTheWay.Live(a), id)
 	}
-	delete(onTheWay.Live(a), id)
-	return true
 }
 
 // Acknowledged takes the marks from messages that a client has acknowledged.

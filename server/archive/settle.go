@@ -69,21 +69,26 @@ func Settle(id int64, transit bool, chosen []*account.Resource) Settlement {
 // is all (RFC 6121 §8.5.2.2.1 lets the message wait for others).
 func SettledByCopy(owed bool, r *account.Resource) bool { return owed && r.Confirms && Fit(r) }
 
-// Copied notes that a session is given a copy of a stored message, and makes the
-// copy's entry ready for that. It is used in effects.
-func Copied(a *account.Actor, r *account.Resource, id int64, owed, transit bool, e *session.Entry) {
-	e.Store, e.Owed, e.Transit = 0, false, false
+// CopyOf makes the entry of a copy ready: id is that of the message, 0 if it is
+// not stored.
+func CopyOf(r *account.Resource, id int64, owed, transit bool, e *session.Entry) {
+	e.Store, e.Owed, e.Transit = id, false, false
+	if id != 0 && SettledByCopy(owed, r) {
+		e.Owed, e.Transit = true, transit
+	}
+}
+
+// Copied notes that a session was given a copy. It is used in effects.
+func Copied(a *account.Actor, r *account.Resource, e *session.Entry) {
 	switch {
-	case id == 0:
-	case SettledByCopy(owed, r):
-		e.Store, e.Owed, e.Transit = id, true, transit
-		Carry(a, r.ID, id, transit)
-	default:
+	case e.Owed:
+		Carry(a, r.ID, e.Store, e.Transit)
+	case e.Store != 0:
 		list := Had.Get(r)
 		if len(list) >= mostHad {
 			list = slices.Clone(list[mostHad/2:])
 		}
-		Had.Set(r, append(list, id))
+		Had.Set(r, append(list, e.Store))
 	}
 }
 

@@ -166,7 +166,7 @@ func (a *Arriving) Committed(t *cluster.Turn) {
 	e.Store, e.Owed, e.Transit = a.Store, a.Owed, a.Owed && a.Brief
 	taken := 0
 	if len(a.Targets) > 1 && !e.Owed && a.Kind == stanza.Message {
-		e.Shared = &taken
+		e.Shared = new(int)
 	}
 	for _, res := range a.Targets {
 		if res.Out.Send(e) {
@@ -177,6 +177,9 @@ func (a *Arriving) Committed(t *cluster.Turn) {
 			}
 			a.router.delivered.Add(1)
 		}
+	}
+	if e.Shared != nil {
+		*e.Shared = taken
 	}
 	switch {
 	case taken == 0:

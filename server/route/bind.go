@@ -128,6 +128,7 @@ type ended struct {
 	session *session.Session
 	rest    []session.Entry
 	sifted  bool // what others have, or may yet acknowledge, is not in rest
+	owed    []int64
 	left    *departure
 }
 
@@ -146,6 +147,11 @@ func (e *ended) Handle(t *cluster.Turn, ac cluster.Actor) {
 	}
 	if !e.sifted { // once: it changes what is on its way
 		e.sifted = true
+		for _, entry := range e.rest {
+			if entry.Owed {
+				e.owed = append(e.owed, entry.Store)
+			}
+		}
 		e.rest = slices.DeleteFunc(e.rest, func(entry session.Entry) bool {
 			switch {
 			case entry.Owed:
@@ -157,6 +163,11 @@ func (e *ended) Handle(t *cluster.Turn, ac cluster.Actor) {
 			return false
 		})
 	}
+	t.After(cluster.EffectFunc(func(*cluster.Turn) {
+		for _, id := range e.owed {
+			archive.Release(a, id)
+		}
+	}))
 	for _, entry := range e.rest {
 		if again := e.router.handBack(entry); again != nil {
 			again.Handle(t, a)

@@ -97,7 +97,7 @@ func again(_ context.Context, t *module.Transit) error {
 		return nil
 	}
 	if t.Owed {
-		archive.Taken(t.Turn, t.Account, t.Store, archive.Classify(t.Stanza) == archive.Transit)
+		archive.Taken(t.Turn, t.Account, t.Store, t.Brief)
 	}
 	return module.Stop
 }

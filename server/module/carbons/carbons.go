@@ -129,9 +129,10 @@ func deliver(t *module.Transit, to []*account.Resource, peer jid.JID, c xcarbons
 	for _, r := range to {
 		e.To = r.JID.String()
 		if !c.Sent {
-			archive.Copied(t.Account, r, t.Store, t.Owed, t.Brief, &e)
+			archive.CopyOf(r, t.Store, t.Owed, t.Brief, &e)
 		}
 		if r.Out.Send(e) {
+			archive.Copied(t.Account, r, &e)
 			t.Turn.Dirty(r.Out)
 		}
 	}

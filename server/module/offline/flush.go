@@ -47,8 +47,9 @@ type flush struct {
 }
 
 // begin has the first page read for a session, unless another session of the
-// account is being served. It is an effect.
-func (o *offline) begin(t *cluster.Turn, owner *account.Actor, r *account.Resource) {
+// account is being served. It is an effect; last is the last id there was when its
+// item was handled, since what was recorded behind that is delivered behind this.
+func (o *offline) begin(t *cluster.Turn, owner *account.Actor, r *account.Resource, last int64) {
 	if !owner.Exists() || !archive.Waiting(owner) || !archive.Fit(r) || owner.Resource(r.ID) == nil {
 		return
 	}
@@ -59,14 +60,14 @@ func (o *offline) begin(t *cluster.Turn, owner *account.Actor, r *account.Resour
 	}
 	f := &flush{offline: o, key: t.Key(), owner: owner.JID, id: owner.ID(), to: r, caughtUp: archive.CaughtUp.Get(r), left: most}
 	flushing.Set(r, f)
-	f.ask(t, owner)
+	f.ask(t, owner, last)
 }
 
 // next goes on with another session, if there is one. It is an effect.
-func (o *offline) next(t *cluster.Turn, owner *account.Actor) {
+func (o *offline) next(t *cluster.Turn, owner *account.Actor, last int64) {
 	for _, r := range owner.Resources() {
 		if archive.Fit(r) {
-			o.begin(t, owner, r)
+			o.begin(t, owner, r, last)
 			return
 		}
 	}
@@ -91,9 +92,9 @@ func (f *flush) fail(err error) {
 	served.Set(f.to, false)
 }
 
-// ask has the next page read.
-func (f *flush) ask(t *cluster.Turn, owner *account.Actor) {
-	f.upTo, f.carried = archive.Last(owner), archive.Carried(owner)
+// ask has the next page read, as begin does.
+func (f *flush) ask(t *cluster.Turn, owner *account.Actor, last int64) {
+	f.upTo, f.carried = last, archive.Carried(owner)
 	size := f.page
 	size.rows = min(size.rows, f.left)
 	send := func(p *page) { f.lanes.Send(f.key, p) }
@@ -113,6 +114,7 @@ type page struct {
 	err      error
 	confirms bool // the marks stay until the client acknowledges
 	actor    *account.Actor
+	last     int64 // the last id there was when it was handled
 }
 
 // message is one that was read, ready to be delivered.
@@ -127,9 +129,10 @@ type message struct {
 // Handle implements cluster.Item.
 func (p *page) Handle(t *cluster.Turn, ac cluster.Actor) {
 	a := ac.(*account.Actor)
+	last := archive.Last(a)
 	switch {
 	case !p.current(a):
-		t.After(cluster.EffectFunc(func(t *cluster.Turn) { p.stop(); p.next(t, a) }))
+		t.After(cluster.EffectFunc(func(t *cluster.Turn) { p.stop(); p.next(t, a, last) }))
 		return
 	case p.err != nil:
 		p.fail(p.err)
@@ -147,7 +150,7 @@ func (p *page) Handle(t *cluster.Turn, ac cluster.Actor) {
 		}
 		p.messages[n].blocked = blocked
 	}
-	p.actor = a
+	p.actor, p.last = a, last
 	t.After(p)
 }
 
@@ -184,17 +187,17 @@ func (p *page) Committed(t *cluster.Turn) {
 	default:
 		p.stop()
 		if p.caughtUp > 0 { // and the others may want what it has read
-			p.rest(t, p.actor)
+			p.rest(t, p.actor, p.last)
 		}
 	}
 }
 
 // rest goes on with a session that has read less of the archive, if there is one.
 // It is an effect.
-func (f *flush) rest(t *cluster.Turn, owner *account.Actor) {
+func (f *flush) rest(t *cluster.Turn, owner *account.Actor, last int64) {
 	for _, r := range owner.Resources() {
 		if archive.Fit(r) && archive.CaughtUp.Get(r) < f.caughtUp {
-			f.begin(t, owner, r)
+			f.begin(t, owner, r, last)
 			return
 		}
 	}
@@ -224,9 +227,10 @@ func (l *lost) Handle(t *cluster.Turn, ac cluster.Actor) {
 		}
 		archive.Missed(t, a, id)
 	}
+	last := archive.Last(a)
 	t.After(cluster.EffectFunc(func(t *cluster.Turn) {
 		if !l.current(a) { // the owner has heard of the end before
-			l.next(t, a)
+			l.next(t, a, last)
 		}
 	}))
 }
@@ -242,13 +246,14 @@ type again struct{ *flush }
 // Handle implements cluster.Item.
 func (g again) Handle(t *cluster.Turn, ac cluster.Actor) {
 	a := ac.(*account.Actor)
+	last := archive.Last(a)
 	t.After(cluster.EffectFunc(func(t *cluster.Turn) {
 		switch {
 		case !g.current(a):
 			g.stop()
-			g.next(t, a)
+			g.next(t, a, last)
 		case g.taken():
-			g.ask(t, a)
+			g.ask(t, a, last)
 		default:
 			time.AfterFunc(g.pause, func() { g.lanes.Send(g.key, g) })
 			g.pause = min(2*g.pause, lastPause)

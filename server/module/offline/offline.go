@@ -125,12 +125,12 @@ var served = account.NewSlot[bool]("offline messages asked for")
 // turned looks whether the sender has become fit or unfit. What begins, begins
 // after the commit: the step may run twice.
 func (o *offline) turned(_ context.Context, t *module.Transit) error {
-	owner, r := t.Account, t.Sender
+	owner, r, last := t.Account, t.Sender, archive.Last(t.Account)
 	if archive.Fit(r) {
 		if !served.Get(r) {
 			t.Turn.After(cluster.EffectFunc(func(turn *cluster.Turn) {
 				served.Set(r, true)
-				o.begin(turn, owner, r)
+				o.begin(turn, owner, r, last)
 			}))
 		}
 		return nil
@@ -138,7 +138,7 @@ func (o *offline) turned(_ context.Context, t *module.Transit) error {
 	served.Set(r, false)
 	if flushing.Get(r) != nil {
 		flushing.Set(r, nil)
-		t.Turn.After(cluster.EffectFunc(func(turn *cluster.Turn) { o.next(turn, owner) }))
+		t.Turn.After(cluster.EffectFunc(func(turn *cluster.Turn) { o.next(turn, owner, last) }))
 	}
 	return nil
 }
