@@ -65,6 +65,9 @@ func (s *storing) Handle(t *cluster.Turn, ac cluster.Actor) {
 	if res.Available() {
 		s.st.Presence, s.st.Priority = res.Presence.Whole(), res.Priority
 	}
+	for _, list := range [][]session.Entry{s.st.Session.Unacked, s.st.Session.Queue} {
+		leaveToOthers(list)
+	}
 	var err error
 	for _, k := range host.Kept() {
 		err = errors.Join(err, k.Keep(res, s.st.Slots))
@@ -75,6 +78,17 @@ func (s *storing) Handle(t *cluster.Turn, ac cluster.Actor) {
 		return
 	}
 	t.Write(`INSERT INTO session (id, owner, state) VALUES ($1, $2, $3)`, s.st.Session.ResumeID, a.ID(), state)
+}
+
+// leaveToOthers makes a message that others have as well of no value but for this
+// session: after the restart nobody knows of the others.
+func leaveToOthers(list []session.Entry) {
+	for i := range list {
+		if e := &list[i]; e.Shared != nil && *e.Shared > 1 {
+			*e.Shared--
+			e.Copy, e.Shared = true, nil
+		}
+	}
 }
 
 // Fail implements cluster.Item.

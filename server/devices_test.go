@@ -1,0 +1,646 @@
+package server_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"kith/xmpp/jid"
+	"kith/xmpp/ns"
+	"kith/xmpp/xep/carbons"
+	"kith/xmpp/xmltree"
+	"kith/xmpptest"
+)
+
+// What each device of an account gets (RFC 6121 §8.5, XEP-0160, XEP-0280, XEP-0313).
+// A device is fit that is available with a priority that is not negative.
+//
+//	message                          goes to                 if there is none      copies
+//	to a device's address            that device             as below              yes
+//	chat, to the account or          all that are fit        kept for the next     yes
+//	  to a device that is gone                                 that is fit
+//	normal, to the account           all that are fit        kept                  yes
+//	normal, to a device that is gone nobody                  sent back             no
+//	headline, to the account         all that are fit        dropped               no
+//	headline, to one that is gone    nobody                  dropped               no
+//	groupchat                        nobody                  sent back             no
+//	error                            nobody                  dropped               no
+//	sent by another device                                                         yes
+//
+// Copies go to all other devices that have enabled them, also to those that are
+// not fit; of a message that is kept only to those that are available. There are
+// none of what is private (no-copy) and of headlines. What has lasting value, and no hint against it, is
+// in the archive, once; the rest is kept for nobody. Nobody is given what it has: in
+// a copy, or from the archive when it read that before it became available.
+//
+// A device that acknowledges (XEP-0198) and is lost hands back what it did not
+// acknowledge, if no other device has it or may yet have it.
+
+// A kind of message, by what it means.
+type sort struct {
+	name, typ, payload string
+	copied             bool
+	kept               bool // until somebody has it
+	archived           bool
+	fleeting           bool // who does not look need not have it
+}
+
+const hint = " xmlns='urn:xmpp:hints'/>"
+
+var sorts = []sort{
+	{name: "chat", typ: "chat", payload: "<body>x</body>", copied: true, kept: true, archived: true},
+	{name: "talk", typ: "chat", payload: "<body>x</body><active xmlns='http://jabber.org/protocol/chatstates'/><markable xmlns='urn:xmpp:chat-markers:0'/><request xmlns='urn:xmpp:receipts'/>", copied: true, kept: true, archived: true},
+	{name: "normal", typ: "normal", payload: "<body>x</body>", copied: true, kept: true, archived: true},
+	{name: "headline", typ: "headline", payload: "<body>x</body>"},
+	{name: "error", typ: "error", payload: "<body>x</body><error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"},
+	{name: "groupchat", typ: "groupchat", payload: "<body>x</body>"},
+	{name: "no-store", typ: "chat", payload: "<body>x</body><no-store" + hint, copied: true},
+	{name: "no-permanent-store", typ: "chat", payload: "<body>x</body><no-permanent-store" + hint, copied: true, kept: true},
+	{name: "no-copy", typ: "chat", payload: "<body>x</body><no-copy" + hint, kept: true, archived: true},
+	{name: "private", typ: "chat", payload: "<body>x</body><private xmlns='urn:xmpp:carbons:2'/>", kept: true, archived: true},
+	{name: "state", typ: "chat", payload: "<composing xmlns='http://jabber.org/protocol/chatstates'/>", copied: true, fleeting: true},
+	{name: "receipt", typ: "normal", payload: "<received xmlns='urn:xmpp:receipts' id='x'/>", copied: true, kept: true, archived: true},
+	{name: "marker", typ: "chat", payload: "<displayed xmlns='urn:xmpp:chat-markers:0' id='x'/>", copied: true, kept: true, archived: true},
+}
+
+// trait is how a device behaves whenever it comes.
+type trait struct {
+	name                string
+	copies, reads, acks bool
+	negative, inactive  bool
+}
+
+var traits = []trait{
+	{name: "phone", copies: true, reads: true, acks: true},
+	{name: "desk", copies: true, reads: true},
+	{name: "old"},
+	{name: "sm", acks: true},
+	{name: "tablet", copies: true, acks: true, inactive: true},
+	{name: "bot", copies: true, negative: true},
+	{name: "mute", acks: true, negative: true},
+}
+
+// device is a session, from its log-in to its end.
+type device struct {
+	trait
+	c         *xmpptest.Client // nil: detached
+	id        string           // to resume it
+	h         int
+	available bool
+	negative  bool
+	inactive  bool
+	got       map[int]int    // how often
+	read      map[int]bool   // in the archive, before it was available
+	last      map[string]int // by sender and recipient: the last in order
+	want      map[int]bool   // what it must get, and has not
+	may       map[int]bool   // what it may get: who does not look need not have it
+	unacked   map[int]bool   // what it got, but has not acknowledged
+}
+
+func (d *device) fit() bool { return d.available && !d.negative }
+
+// letter is a message as the model sees it.
+type letter struct {
+	sort
+	from, to string
+	held     bool // by a device that it was meant for, for sure
+	lost     bool // by a device that was to have it: it may come later, to others
+	waits    bool // for the next that is fit
+	seen     bool
+}
+
+// act is a step, drawn before anything runs.
+type act struct{ what, who, sort, to int }
+
+func (a act) String() string { return fmt.Sprintf("{%d, %d, %d, %d}", a.what, a.who, a.sort, a.to) }
+
+func acts() *rapid.Generator[[]act] {
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) act {
+		return act{
+			rapid.IntRange(0, 19).Draw(t, "what"), rapid.IntRange(0, len(traits)-1).Draw(t, "who"),
+			rapid.IntRange(0, len(sorts)-1).Draw(t, "sort"), rapid.IntRange(0, len(traits)+1).Draw(t, "to"),
+		}
+	}), 1, 40)
+}
+
+// TestDevices: whatever its devices do, and whatever is sent, each of them gets
+// what the table says, once and in the order of its sender, and nothing is lost.
+func TestDevices(t *testing.T) {
+	left := crowd(60, 10)
+	rapid.Check(t, func(r *rapid.T) {
+		if left == 0 {
+			return
+		}
+		list := acts().Draw(r, "acts")
+		var wrong []string
+		synctest.Test(t, func(t *testing.T) { wrong = playDevices(t, list) })
+		if len(wrong) > 0 {
+			r.Fatalf("%s", strings.Join(wrong, "\n"))
+		}
+		left--
+	})
+}
+
+const devicesOf = "juliet@capulet.example"
+
+// household is a run of the model.
+type household struct {
+	*xmpptest.Server
+	t       *testing.T
+	peers   map[string]*device
+	devices map[string]*device
+	letters []*letter
+	archive []int
+	errors  map[string]int // bounces of a peer's that are to come
+	wrong   []string
+	log     []string
+}
+
+func (h *household) fail(format string, args ...any) {
+	h.wrong = append(h.wrong, fmt.Sprintf(format, args...))
+}
+
+func (h *household) note(format string, args ...any) {
+	h.log = append(h.log, fmt.Sprintf(format, args...))
+}
+
+func playDevices(t *testing.T, list []act) []string {
+	h := &household{t: t, Server: xmpptest.New(t), devices: make(map[string]*device), errors: make(map[string]int)}
+	h.invite()
+	for _, a := range list {
+		h.act(a)
+		h.Settle()
+		h.look()
+		if len(h.wrong) > 0 {
+			return append(h.log, h.wrong...)
+		}
+	}
+	h.end()
+	if len(h.wrong) > 0 {
+		return append(h.log, h.wrong...)
+	}
+	return nil
+}
+
+var peers = []string{"romeo@montague.example/orchard", "nurse@capulet.example/house"}
+
+func newDevice(tr trait, c *xmpptest.Client) *device {
+	return &device{trait: tr, c: c, negative: tr.negative, got: make(map[int]int), read: make(map[int]bool),
+		last: make(map[string]int), want: make(map[int]bool), may: make(map[int]bool), unacked: make(map[int]bool)}
+}
+
+func (h *household) invite() {
+	h.Account(jid.MustParse(devicesOf))
+	h.peers = make(map[string]*device)
+	for _, p := range peers {
+		h.peers[p] = newDevice(trait{name: p}, h.MustBeOnline(p)[0])
+	}
+}
+
+func (h *household) act(a act) {
+	tr := traits[a.who]
+	d := h.devices[tr.name]
+	switch {
+	case a.what < 10:
+		h.letter(peers[a.who%len(peers)], a)
+	case a.what < 12 && d != nil && d.c != nil:
+		h.letter(devicesOf+"/"+tr.name, a)
+	case d == nil:
+		h.come(tr)
+	case d.c == nil:
+		switch {
+		case a.what%2 == 0:
+			h.resume(d)
+		case a.what == 13:
+			h.expire()
+		case a.what == 15: // RFC 6120 §7.7.2.2
+			h.gone(d)
+			h.come(tr)
+		}
+	case a.what == 12:
+		h.leave(d)
+	case a.what < 15:
+		h.cut(d)
+	case a.what == 15:
+		h.ack(d)
+	case a.what == 16:
+		h.note("%s: priority", d.name)
+		d.negative = !d.negative
+		h.present(d)
+	case a.what == 17:
+		d.inactive = !d.inactive
+		h.attend(d)
+	case a.what == 18:
+		h.restart()
+	default:
+		h.expire()
+	}
+}
+
+// all are the devices, always in the same order.
+func (h *household) all() (list []*device) {
+	for _, name := range slices.Sorted(maps.Keys(h.devices)) {
+		list = append(list, h.devices[name])
+	}
+	return list
+}
+
+// letter is sent by a peer to the account, or by a device to a peer.
+func (h *household) letter(from string, a act) {
+	l := &letter{sort: sorts[a.sort], from: from}
+	h.letters = append(h.letters, l)
+	n := len(h.letters)
+	sender := h.peers[from]
+	if sender == nil {
+		_, name, _ := strings.Cut(from, "/")
+		sender = h.devices[name]
+		l.to = jid.MustParse(peers[a.to%len(peers)]).Bare().String()
+		h.sent(l, n, sender, h.peers[peers[a.to%len(peers)]])
+	} else {
+		l.to = devicesOf
+		switch {
+		case a.to < len(traits):
+			l.to += "/" + traits[a.to].name
+		case a.to == len(traits):
+			l.to += "/gone"
+		}
+		h.received(l, n)
+	}
+	h.note("%d: %s from %s to %s", n, l.name, l.from, l.to)
+	sender.c.MustSend(fmt.Sprintf("<message to='%s' type='%s' id='%d'>%s</message>", l.to, l.typ, n, l.payload))
+}
+
+// sent: XEP-0280 §8, and what the peer gets.
+func (h *household) sent(l *letter, n int, from, to *device) {
+	switch l.typ {
+	case "groupchat":
+		h.errors[strconv.Itoa(n)]++
+		return
+	case "error":
+		return
+	}
+	to.want[n] = true
+	if l.archived {
+		h.archive = append(h.archive, n)
+	}
+	for _, d := range h.all() {
+		if d != from && d.copies && l.copied {
+			d.give(l, n)
+		}
+	}
+}
+
+// received is the table above.
+func (h *household) received(l *letter, n int) {
+	_, resource, _ := strings.Cut(l.to, "/")
+	var targets []*device
+	if d := h.devices[resource]; d != nil {
+		targets = []*device{d}
+	} else {
+		full := resource != ""
+		switch {
+		case l.typ == "error", l.typ == "headline" && full:
+			return
+		case l.typ == "groupchat", l.typ == "normal" && full:
+			h.errors[strconv.Itoa(n)]++
+			return
+		}
+		for _, d := range h.all() {
+			if d.fit() {
+				targets = append(targets, d)
+			}
+		}
+		l.waits = len(targets) == 0 && l.sort.kept
+	}
+	if l.archived {
+		h.archive = append(h.archive, n)
+	}
+	for _, d := range targets {
+		d.give(l, n)
+		l.held = l.held || !d.acks
+	}
+	for _, d := range h.all() {
+		if d.copies && l.copied && !slices.Contains(targets, d) && (len(targets) > 0 || d.available) {
+			d.give(l, n)
+		}
+	}
+}
+
+// give: who does not look, or is not there, need not have what is fleeting.
+func (d *device) give(l *letter, n int) {
+	if l.fleeting && (d.inactive || d.c == nil) {
+		d.may[n] = true
+		return
+	}
+	d.want[n] = true
+}
+
+func (h *household) come(tr trait) {
+	h.note("%s comes", tr.name)
+	d := newDevice(tr, h.MustConnect(devicesOf+"/"+tr.name))
+	h.devices[tr.name] = d
+	if d.copies {
+		d.c.MustSend("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>")
+		h.Settle()
+	}
+	if d.reads {
+		h.query(d)
+	}
+	if d.acks {
+		d.c.MustSend("<enable xmlns='urn:xmpp:sm:3' resume='true' max='60'/>")
+		h.Settle()
+	}
+	h.look()
+	h.present(d)
+	if d.trait.inactive {
+		d.inactive = true
+		h.attend(d)
+	}
+}
+
+// query reads the archive, which must hold all that was to be kept, in order.
+func (h *household) query(d *device) {
+	var got []int
+	after := ""
+	for range 20 {
+		d.c.MustSend("<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'><set xmlns='http://jabber.org/protocol/rsm'><max>20</max>" + after + "</set></query></iq>")
+		h.Settle()
+		for _, el := range d.c.Received() {
+			if r := el.Child(xmltree.Name{Space: ns.MAM, Local: "result"}); r.Exists() {
+				n, _ := strconv.Atoi(carbons.Forwarded(r).Attr("id")) //nolint:errcheck // 0 is none of them
+				got = append(got, n)
+				after = "<after>" + r.Attr("id") + "</after>"
+				if !d.available {
+					d.read[n] = true
+				}
+				continue
+			}
+			h.take(d, el)
+			if fin := el.Child(xmltree.Name{Space: ns.MAM, Local: "fin"}); fin.Attr("complete") == "true" {
+				if !slices.Equal(got, h.archive) {
+					h.fail("%s finds %v in the archive, want %v", d.name, got, h.archive)
+				}
+				return
+			}
+		}
+	}
+	h.fail("%s does not come to the end of the archive", d.name)
+}
+
+// present says how available a device is. The first that is fit gets what waits.
+func (h *household) present(d *device) {
+	priority := 0
+	if d.negative {
+		priority = -1
+	}
+	d.available = true
+	h.note("%s is available with priority %d", d.name, priority)
+	d.c.MustSend(fmt.Sprintf("<presence><priority>%d</priority></presence>", priority))
+	h.await(d)
+}
+
+// await has a device that is fit expect what waits and it has not.
+func (h *household) await(d *device) {
+	for i, l := range h.letters {
+		n := i + 1
+		if l.waits && d.fit() && d.got[n] == 0 && !d.want[n] && !d.read[n] {
+			l.waits, l.lost = false, false
+			d.want[n] = true
+			l.held = !d.acks
+		}
+	}
+}
+
+// attend tells the server whether somebody looks at a device.
+func (h *household) attend(d *device) {
+	h.note("%s is inactive: %v", d.name, d.inactive)
+	what := "active"
+	if d.inactive {
+		what = "inactive"
+	}
+	d.c.MustSend("<" + what + " xmlns='urn:xmpp:csi:0'/>")
+}
+
+func (h *household) ack(d *device) {
+	if !d.acks || d.c == nil {
+		return
+	}
+	h.note("%s acknowledges %d", d.name, d.h)
+	d.c.MustSend(fmt.Sprintf("<a xmlns='urn:xmpp:sm:3' h='%d'/>", d.h))
+	for n := range d.unacked {
+		// A copy counts where the message would have come without the other device.
+		l := h.letters[n-1]
+		l.held = l.held || d.fit() || l.to == devicesOf+"/"+d.name
+	}
+	clear(d.unacked)
+	h.Settle()
+}
+
+// leave ends a session in order.
+func (h *household) leave(d *device) {
+	h.note("%s leaves", d.name)
+	d.c.Close()
+	h.gone(d)
+}
+
+// cut takes the connection from a session.
+func (h *household) cut(d *device) {
+	h.note("%s is cut", d.name)
+	d.c.Cut()
+	if d.id == "" {
+		h.gone(d)
+	}
+	d.c, d.inactive = nil, false
+}
+
+// gone forgets a session; what it was to have may come to others.
+func (h *household) gone(d *device) {
+	h.note("%s is gone", d.name)
+	delete(h.devices, d.name)
+	for _, list := range []map[int]bool{d.want, d.may, d.unacked} {
+		for n := range list {
+			if l := h.letters[n-1]; !l.held {
+				l.lost = true
+			}
+		}
+	}
+}
+
+func (h *household) resume(d *device) {
+	h.note("%s resumes from %d", d.name, d.h)
+	c, answer := attempt(h.t, h.Server, "juliet", "capulet.example", d.id, d.h)
+	if answer.Name().Local != "resumed" {
+		h.fail("%s is not resumed: %s", d.name, answer.Raw())
+	}
+	d.c = c
+}
+
+// patience is longer than a session waits for its client.
+const patience = 61 * time.Second
+
+// expire lets so much time pass that who was cut does not come back.
+func (h *household) expire() {
+	for _, d := range h.all() {
+		h.ack(d)
+	}
+	h.look()
+	h.note("time passes")
+	for _, d := range h.all() {
+		if d.c == nil {
+			h.gone(d)
+		}
+	}
+	for _, p := range h.peers { // who says nothing for long is thrown out
+		p.c.MustSend(" ")
+	}
+	for _, d := range h.all() {
+		if d.c != nil {
+			d.c.MustSend(" ")
+		}
+	}
+	h.Pass(patience)
+}
+
+// restart restarts the server: who acknowledges may resume.
+func (h *household) restart() {
+	h.note("the server restarts")
+	h.Settle()
+	h.look()
+	h.Restart()
+	for _, d := range h.all() {
+		if d.id == "" {
+			h.gone(d)
+		}
+		d.c, d.inactive = nil, false
+	}
+	for _, p := range peers {
+		h.peers[p].c = h.MustBeOnline(p)[0]
+	}
+}
+
+// look takes what everybody has received, and compares.
+func (h *household) look() {
+	h.Settle()
+	all := h.all()
+	for _, p := range peers {
+		all = append(all, h.peers[p])
+	}
+	var held []*letter // only now: several may get at once what comes back
+	for _, d := range all {
+		if d.c == nil {
+			continue
+		}
+		for _, el := range d.c.Received() {
+			if l := h.take(d, el); l != nil && !d.acks && (d.fit() || l.to == devicesOf+"/"+d.name) {
+				held = append(held, l)
+			}
+		}
+		if !d.inactive && len(d.want) > 0 {
+			h.fail("%s did not get %v", d.name, d.want)
+		}
+		if err := d.c.Err(); err != nil {
+			h.fail("%s was thrown out: %v", d.name, err)
+		}
+	}
+	for _, l := range held {
+		l.held = true
+	}
+}
+
+// take takes one element. It returns a letter that came behind its time.
+func (h *household) take(d *device, el xmltree.Element) (late *letter) {
+	if el.Name().Space == ns.Client && d.acks && d.id != "" {
+		d.h++
+	}
+	if el.Name().Local == "enabled" {
+		d.id = strings.Clone(el.Attr("id"))
+	}
+	if el.Name().Local != "message" {
+		return nil
+	}
+	inner := el
+	for c := range el.Children() {
+		if carbons.IsCopy(c) {
+			inner = carbons.Forwarded(c)
+		}
+	}
+	n, err := strconv.Atoi(inner.Attr("id"))
+	if err != nil || n < 1 || n > len(h.letters) {
+		h.fail("%s got %s", d.name, el.Raw())
+		return nil
+	}
+	l := h.letters[n-1]
+	if inner.Attr("type") == "error" && l.typ != "error" {
+		if h.errors[inner.Attr("id")]--; h.errors[inner.Attr("id")] < 0 || inner.Attr("to") != l.from {
+			h.fail("%s got the error %s", d.name, el.Raw())
+		}
+		return nil
+	}
+	h.note("    %s got %d", d.name, n)
+	if d.got[n]++; d.got[n] > 1 {
+		h.fail("%s got %d again", d.name, n)
+	}
+	if d.read[n] {
+		h.fail("%s got %d, which it had from the archive", d.name, n)
+	}
+	l.seen = true
+	if d.acks {
+		d.unacked[n] = true
+	}
+	switch key := l.from + ">" + l.to; {
+	case d.want[n] || d.may[n]:
+		delete(d.want, n)
+		delete(d.may, n)
+		if !l.fleeting && !l.lost {
+			if n < d.last[key] {
+				h.fail("%s got %d behind %d", d.name, n, d.last[key])
+			}
+			d.last[key] = n
+		}
+		return nil
+	case l.lost && l.sort.kept && !l.held && (d.fit() || l.to == devicesOf+"/"+d.name):
+		return l
+	}
+	h.fail("%s got %d, which is not for it", d.name, n)
+	return nil
+}
+
+// end lets everybody go. Whoever comes then gets what nobody had; all is in the
+// archive.
+func (h *household) end() {
+	for _, d := range h.all() {
+		if d.c != nil && d.inactive {
+			d.inactive = false
+			h.attend(d)
+		}
+	}
+	h.look()
+	for _, d := range h.all() {
+		if d.c != nil {
+			h.cut(d)
+		}
+	}
+	h.expire()
+	h.come(trait{name: "witness"})
+	h.look()
+	for i, l := range h.letters {
+		if lost := l.waits || l.lost || l.held; lost && l.sort.kept && !l.seen {
+			h.fail("%d was lost", i+1)
+		}
+	}
+	for id, n := range h.errors {
+		if n != 0 {
+			h.fail("of %s %d errors did not come", id, n)
+		}
+	}
+	h.leave(h.devices["witness"])
+	h.come(trait{name: "reader", reads: true})
+	h.look()
+}
