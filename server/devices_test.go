@@ -125,9 +125,9 @@ func acts() *rapid.Generator[[]act] {
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) act {
 		return act{
 			rapid.IntRange(0, 19).Draw(t, "what"), rapid.IntRange(0, len(traits)-1).Draw(t, "who"),
-			rapid.IntRange(0, len(sorts)-1).Draw(t, "sort"), rapid.IntRange(0, len(traits)+1).Draw(t, "to"),
+			max(0, rapid.IntRange(-8, len(sorts)-1).Draw(t, "sort")), rapid.IntRange(0, len(traits)+1).Draw(t, "to"),
 		}
-	}), 1, 40)
+	}), 20, 60)
 }
 
 // TestDevices: whatever its devices do, and whatever is sent, each of them gets
@@ -138,9 +138,10 @@ func TestDevices(t *testing.T) {
 		if left == 0 {
 			return
 		}
+		there := rapid.IntRange(0, len(traits)).Draw(r, "there at first")
 		list := acts().Draw(r, "acts")
 		var wrong []string
-		synctest.Test(t, func(t *testing.T) { wrong = playDevices(t, list) })
+		synctest.Test(t, func(t *testing.T) { wrong = playDevices(t, there, list) })
 		if len(wrong) > 0 {
 			r.Fatalf("%s", strings.Join(wrong, "\n"))
 		}
@@ -171,9 +172,13 @@ func (h *household) note(format string, args ...any) {
 	h.log = append(h.log, fmt.Sprintf(format, args...))
 }
 
-func playDevices(t *testing.T, list []act) []string {
+func playDevices(t *testing.T, there int, list []act) []string {
 	h := &household{t: t, Server: xmpptest.New(t), devices: make(map[string]*device), errors: make(map[string]int)}
 	h.invite()
+	for _, tr := range traits[:there] {
+		h.come(tr)
+		h.look()
+	}
 	for _, a := range list {
 		h.act(a)
 		h.Settle()
@@ -224,7 +229,7 @@ func (h *household) act(a act) {
 			h.gone(d)
 			h.come(tr)
 		}
-	case a.what == 12:
+	case a.what == 12 && a.to%2 == 0:
 		h.leave(d)
 	case a.what < 15:
 		h.cut(d)
