@@ -14,8 +14,9 @@
 // client has taken the one before, so that nobody's queue overflows.
 //
 // A session that has read the archive before it became available has from there
-// what was archived (XEP-0313 §6.1.1). It gets the rest only, and the marks of
-// what it has read stay for clients that do not read archives.
+// what was archived until it asked (XEP-0313 §6.1.1). It gets the rest only, and
+// the marks of what it has read stay for clients that do not read archives. So do
+// those of messages of which it was given copies while it was not fit (XEP-0280).
 package offline
 
 import (
@@ -96,8 +97,8 @@ func isFrom(el xmltree.Element, host jid.JID) bool {
 	return err == nil && from.Bare() == host
 }
 
-// keep marks a message that nobody is sure to have; one that has no lasting value
-// ends here (XEP-0160 §3).
+// keep settles who gets a message, and marks it if nobody is sure to have it; one
+// that has no lasting value ends here (XEP-0160 §3).
 func keep(_ context.Context, t *module.Transit) error {
 	if !t.Account.Exists() || t.Kind != stanza.Message {
 		return nil
