@@ -26,8 +26,12 @@ const ALPN = "xmpp-client"
 type Config struct {
 	JID      jid.JID // the account; its resource, if it has one, is asked for
 	Password string
-	Memory   *sasl.Memory // of hashed passwords, to be shared by log-ins; may be nil
-	Lang     string       // of the user; may be ""
+	// Token, if it is not nil, is asked for a bearer token at each log-in where the
+	// server takes one (RFC 7628). If it refuses it, the error holds a
+	// *sasl.TokenRefusal, which says where there is a better one.
+	Token  func(ctx context.Context) (string, error)
+	Memory *sasl.Memory // of hashed passwords, to be shared by log-ins; may be nil
+	Lang   string       // of the user; may be ""
 
 	Address   string // host:port; "": the domain itself, at the usual port
 	DirectTLS bool   // TLS from the first byte (XEP-0368), not by STARTTLS
@@ -170,6 +174,7 @@ func (c Config) steps() []negotiate.Step {
 			Credentials: sasl.Credentials{Username: c.JID.Local(), Password: c.Password, Memory: c.Memory},
 			Only:        c.Mechanisms,
 			Certificate: c.certificate(),
+			Token:       c.Token,
 		},
 		negotiate.Bind{Resource: c.JID.Resource()},
 	)

@@ -47,8 +47,15 @@ func (s *Server) Reload() (report web.Report, err error) {
 	if err != nil {
 		return report, err
 	}
+	sources, err := newPeople(next)
+	if err != nil {
+		return report, err
+	}
 	s.identity.Store(id)
 	s.config.Store(next)
+	s.accounts.SetPeople(sources.of)
+	s.people.close() // what is under way is finished
+	s.people = sources
 	s.clients.Configure(next)
 	s.router.SetHosts(hosts)
 	s.jobs.start(hosts)

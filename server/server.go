@@ -49,6 +49,7 @@ type Server struct {
 	cluster  *cluster.Local
 	router   *route.Router
 	clients  *c2s.Server
+	people   people // guarded by reloading, once there are clients
 	web      *web.Server
 	jobs     jobs
 	begun    time.Time
@@ -91,6 +92,10 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	if s.caps, err = caps.Open(ctx, s.db, log); err != nil {
 		return nil, err
 	}
+	if s.people, err = newPeople(c); err != nil {
+		return nil, err
+	}
+	s.accounts.SetPeople(s.people.of)
 	s.router = route.New(s.accounts, log, archive.Load, roster.Load, blocklist.Load, private.Load, vcard.Load, last.Load, admin.Load, report.Load)
 	hosts, err := s.hosts(c)
 	if err != nil {
@@ -223,6 +228,9 @@ func (s *Server) Close() error {
 	defer cancel()
 	err := s.clients.Close(ctx)
 	s.jobs.close()
+	s.reloading.Lock()
+	s.people.close()
+	s.reloading.Unlock()
 	err = errors.Join(err, s.web.Close(ctx), s.cluster.Close(ctx))
 	return errors.Join(err, s.db.Close())
 }

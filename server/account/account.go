@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kith/server/account/lookalike"
@@ -52,6 +53,7 @@ type Store struct {
 	rekeyed func(jid.JID, session.ID)
 	parting Parting
 	purges  []Purge
+	people  atomic.Pointer[map[string]People] // by domain
 }
 
 // Purge is how a package deletes what it keeps of an account: a statement with
@@ -180,9 +182,10 @@ func (s *Store) release() { <-s.slots }
 
 // Create makes an account. It fails with ErrExists, or with ErrMixed or a
 // *Lookalike for a name that could be taken for another; a password that SASLprep
-// refuses fails with sasl.ErrCredentials.
+// refuses fails with sasl.ErrCredentials. At a host that has a directory it fails
+// with ErrElsewhere.
 func (s *Store) Create(ctx context.Context, j jid.JID, password string, admin bool) error {
-	if err := check(j); err != nil { // before the password takes its time
+	if err := s.check(j); err != nil { // before the password takes its time
 		return err
 	}
 	keys, err := s.keys(ctx, password)
@@ -192,19 +195,22 @@ func (s *Store) Create(ctx context.Context, j jid.JID, password string, admin bo
 	return s.CreateWith(ctx, j, keys, admin)
 }
 
-func check(j jid.JID) error {
+func (s *Store) check(j jid.JID) error {
 	if j.Local() == "" || !j.IsBare() {
 		return fmt.Errorf("create account %s: the address must be name@domain", j)
 	}
 	if lookalike.Mixed(j.Local()) {
 		return fmt.Errorf("create account %s: %w", j, ErrMixed)
 	}
+	if err := s.own(j); err != nil {
+		return fmt.Errorf("create account %s: %w", j, err)
+	}
 	return nil
 }
 
 // CreateWith is Create for a password that was hashed before.
 func (s *Store) CreateWith(ctx context.Context, j jid.JID, keys Keys, admin bool) error {
-	if err := check(j); err != nil {
+	if err := s.check(j); err != nil {
 		return err
 	}
 	err := s.db.Write(ctx, func(tx *storage.Tx) error {
@@ -220,16 +226,7 @@ func (s *Store) CreateWith(ctx context.Context, j jid.JID, keys Keys, admin bool
 
 // insert writes the rows of a new account and returns its id.
 func insert(tx *storage.Tx, j jid.JID, admin bool, keys Keys) (id int64, err error) {
-	skeleton := skeletonOf(j)
-	err = tx.QueryRow(`INSERT INTO account (jid, created, disabled, admin, skeleton, skeleton_version) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (jid) DO NOTHING RETURNING id`, j.String(), time.Now().UnixMilli(), false, admin, skeleton, lookalike.Version).Scan(&id)
-	switch {
-	case errors.Is(err, storage.ErrNotFound):
-		return 0, ErrExists
-	case err != nil:
-		return 0, err
-	}
-	if err := checkSkeleton(&tx.Reader, skeleton, j); err != nil {
+	if id, err = insertBare(tx, j, admin, false); err != nil {
 		return 0, err
 	}
 	return id, insertKeys(tx, id, keys)
@@ -249,9 +246,13 @@ func insertKeys(tx *storage.Tx, id int64, keys Keys) error {
 	return nil
 }
 
-// SetPassword changes the password of an account; ErrUnknown if there is none.
+// SetPassword changes the password of an account; ErrUnknown if there is none,
+// ErrElsewhere if it is not this server that knows by what it is logged in to.
 // Its sessions end, but for the one that asks for it, which may be "".
 func (s *Store) SetPassword(ctx context.Context, j jid.JID, password string, by session.ID) error {
+	if err := s.own(j); err != nil {
+		return fmt.Errorf("set password of %s: %w", j, err)
+	}
 	keys, err := s.keys(ctx, password)
 	if err != nil {
 		return err
@@ -261,16 +262,26 @@ func (s *Store) SetPassword(ctx context.Context, j jid.JID, password string, by 
 		if err != nil {
 			return err
 		}
+		switch elsewhere, err := linked(tx, id); {
+		case err != nil:
+			return err
+		case elsewhere:
+			return ErrElsewhere
+		}
 		return insertKeys(tx, id, keys)
 	})
 	if err != nil {
 		return fmt.Errorf("set password of %s: %w", j, err)
 	}
+	s.announcePassword(j, by)
+	return nil
+}
+
+func (s *Store) announcePassword(j jid.JID, by session.ID) {
 	s.mu.RLock()
 	f := s.rekeyed
 	s.mu.RUnlock()
 	f(j, by)
-	return nil
 }
 
 func idOf(tx *storage.Tx, j jid.JID) (id int64, err error) {
@@ -323,6 +334,9 @@ func (s *Store) Mark(ctx context.Context, j jid.JID) (finish func(context.Contex
 			return err
 		}
 		if _, err = tx.Exec(`DELETE FROM invitation WHERE owner = $1`, id); err != nil {
+			return err
+		}
+		if _, err = tx.Exec(`DELETE FROM identity WHERE account = $1`, id); err != nil {
 			return err
 		}
 		_, err = tx.Exec(`DELETE FROM credential WHERE account = $1`, id)

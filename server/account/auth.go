@@ -11,16 +11,20 @@ import (
 )
 
 // Backend answers the SASL mechanisms for the accounts of one host.
-func (s *Store) Backend(host jid.JID) sasl.ExternalBackend { return backend{s, host.Domain()} }
+func (s *Store) Backend(host jid.JID) Backend {
+	return Backend{s, host.Domain(), s.peopleOf(host.Domain())}
+}
 
-type backend struct {
+// Backend implements sasl.ExternalBackend and sasl.TokenBackend.
+type Backend struct {
 	s      *Store
 	domain string
+	people People
 }
 
 // SCRAM returns the keys of an account. Who does not exist, or is locked out,
 // has keys too, made up: nobody can tell by asking.
-func (b backend) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, error) {
+func (b Backend) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, error) {
 	j, err := jid.New(username, b.domain, "")
 	if err != nil { // no account has such a name
 		return sasl.FakeKeys(b.s.secret, username+"@"+b.domain, hash, Iterations), nil //nolint:nilerr // who asks must not learn it
@@ -28,6 +32,9 @@ func (b backend) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, e
 	// By the address in its one form, for an account too has one salt, however
 	// its name is spelt.
 	fake := sasl.FakeKeys(b.s.secret, j.String(), hash, Iterations)
+	if b.people.Directory != nil { // whatever is kept here, it is not to be logged in with
+		return fake, nil
+	}
 	var k sasl.Keys
 	err = b.s.db.Read(ctx, func(r *storage.Reader) error {
 		return r.QueryRow(`SELECT c.salt, c.iterations, c.stored_key, c.server_key FROM credential c
@@ -45,7 +52,11 @@ func (b backend) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, e
 
 // External implements sasl.ExternalBackend. Who has proved who he is may be told
 // that his account is locked.
-func (b backend) External(ctx context.Context, username string) error {
+func (b Backend) External(ctx context.Context, username string) error {
+	if d := b.people.Directory; d != nil {
+		p, err := d.Find(ctx, username)
+		return b.directory(ctx, username, p, err)
+	}
 	j, err := jid.New(username, b.domain, "")
 	if err != nil {
 		return &sasl.Failure{Condition: sasl.NotAuthorized, Err: err}
@@ -61,8 +72,12 @@ func (b backend) External(ctx context.Context, username string) error {
 	return nil
 }
 
-// Plain checks a password, when it is its turn.
-func (b backend) Plain(ctx context.Context, username, password string) error {
+// Plain checks a password, when it is its turn, or has the directory do so.
+func (b Backend) Plain(ctx context.Context, username, password string) error {
+	if d := b.people.Directory; d != nil {
+		p, err := d.Check(ctx, username, password)
+		return b.directory(ctx, username, p, err)
+	}
 	k, err := b.SCRAM(ctx, username, sasl.SHA256)
 	if err != nil {
 		return err

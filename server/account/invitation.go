@@ -31,6 +31,9 @@ type Invitation struct {
 // administrator and a contact, who must have an account here. It returns the
 // token, which is kept as a hash only and cannot be told again.
 func (s *Store) Invite(ctx context.Context, i Invitation) (token string, made Invitation, err error) {
+	if err := s.own(i.Host); err != nil {
+		return "", i, fmt.Errorf("make an invitation for %s: %w", i.Host, err)
+	}
 	token = rand.Text() // 128 bits at least (XEP-0379 §6.1 suggests 80)
 	hash := sha256.Sum256([]byte(token))
 	i.Created = time.Now()
@@ -146,6 +149,9 @@ func (s *Store) Admit(ctx context.Context, host jid.JID, token string) (Ticket, 
 func (s *Store) Redeem(ctx context.Context, j jid.JID, password string, k Ticket) (i Invitation, err error) {
 	if lookalike.Mixed(j.Local()) {
 		return i, fmt.Errorf("create account %s: %w", j, ErrMixed)
+	}
+	if err := s.own(j); err != nil {
+		return i, fmt.Errorf("create account %s: %w", j, err)
 	}
 	keys, err := s.keys(ctx, password)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"kith/server/account"
 	"kith/server/module"
 	"kith/server/session"
 	"kith/xmpp/jid"
@@ -106,9 +107,10 @@ func (c *client) steps(host jid.JID) []negotiate.Step {
 	if h == nil {
 		return nil
 	}
+	backend := s.accounts.Backend(host)
 	steps := []negotiate.Step{
 		negotiate.StartTLS{Config: s.tls(host.Domain()), Timeout: c.config.Limits.Handshake, Admit: s.admitHandshake},
-		negotiate.SASL{Backend: guard{s.accounts.Backend(host), c, host}, Refused: c.refused, Certified: c.certified()},
+		negotiate.SASL{Backend: guard{backend, c, host}, Only: backend.Mechanisms(), Refused: c.refused, Certified: c.certified()},
 		c.early(h),
 		negotiate.Limits{
 			Before: negotiate.MaxLimits{Bytes: int(c.config.Limits.StanzaBeforeLogin)},
@@ -182,6 +184,9 @@ func (c *client) early(h *module.Host) negotiate.Register {
 func (c *client) refused(_ context.Context, st *negotiate.State, f *sasl.Failure) {
 	s := c.server
 	if f.Condition != sasl.NotAuthorized {
+		if f.Err != nil {
+			s.log.Warn("log-in failed", "stream", st.ID, "remote", c.conn.RemoteAddr().String(), "account", c.tried, "error", f.Err)
+		}
 		return
 	}
 	s.failedLogins.Add(1)
@@ -190,12 +195,12 @@ func (c *client) refused(_ context.Context, st *negotiate.State, f *sasl.Failure
 		s.byName.Failed(c.tried, now)
 	}
 	s.bySource.Failed(c.source, now)
-	s.log.Info("log-in refused", "stream", st.ID, "remote", c.conn.RemoteAddr().String(), "account", c.tried)
+	s.log.Info("log-in refused", "stream", st.ID, "remote", c.conn.RemoteAddr().String(), "account", c.tried, "why", f.Err)
 }
 
 // guard makes those wait who fail to log in too often.
 type guard struct {
-	sasl.ExternalBackend
+	account.Backend
 	c    *client
 	host jid.JID
 }
@@ -205,7 +210,7 @@ func (g guard) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, err
 	if err := g.pause(ctx, username); err != nil {
 		return sasl.Keys{}, err
 	}
-	return g.ExternalBackend.SCRAM(ctx, username, hash)
+	return g.Backend.SCRAM(ctx, username, hash)
 }
 
 // Plain implements sasl.Backend.
@@ -213,13 +218,28 @@ func (g guard) Plain(ctx context.Context, username, password string) error {
 	if err := g.pause(ctx, username); err != nil {
 		return err
 	}
-	return g.ExternalBackend.Plain(ctx, username, password)
+	return g.Backend.Plain(ctx, username, password)
 }
 
 // External implements sasl.ExternalBackend. There is nothing to be guessed.
 func (g guard) External(ctx context.Context, username string) error {
 	g.c.tried = username + "@" + g.host.Domain()
-	return g.ExternalBackend.External(ctx, username)
+	return g.Backend.External(ctx, username)
+}
+
+// Token implements sasl.TokenBackend. Whose the token is shows when it is
+// verified: before that only the address can have to wait.
+func (g guard) Token(ctx context.Context, token string) (string, error) {
+	g.c.tried = ""
+	now := time.Now()
+	if err := g.rest(ctx, now, g.c.server.bySource.Wait(g.c.source, now)); err != nil {
+		return "", err
+	}
+	username, err := g.Backend.Token(ctx, token)
+	if err == nil {
+		g.c.tried = username + "@" + g.host.Domain()
+	}
+	return username, err
 }
 
 // pause waits for as long as the account or the address has to. Both wait alike
@@ -227,7 +247,10 @@ func (g guard) External(ctx context.Context, username string) error {
 func (g guard) pause(ctx context.Context, username string) error {
 	s, now := g.c.server, time.Now()
 	g.c.tried = username + "@" + g.host.Domain()
-	wait := max(s.byName.Wait(g.c.tried, now), s.bySource.Wait(g.c.source, now))
+	return g.rest(ctx, now, max(s.byName.Wait(g.c.tried, now), s.bySource.Wait(g.c.source, now)))
+}
+
+func (g guard) rest(ctx context.Context, now time.Time, wait time.Duration) error {
 	if wait == 0 {
 		return nil
 	}

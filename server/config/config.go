@@ -32,6 +32,10 @@ type Config struct {
 	TLS TLS `toml:"tls"`
 	// What differs for one of the hosts.
 	Host map[string]Host `toml:"host" example:"host.\"example.org\""`
+	// An issuer of tokens (OpenID Connect) whose people log in to one of the hosts (SASL OAUTHBEARER). See [sign-in](sign-in.md).
+	OIDC map[string]OIDC `toml:"oidc" example:"oidc.\"example.org\""`
+	// A directory (LDAP) that knows the people of one of the hosts, and their passwords. See [sign-in](sign-in.md).
+	LDAP map[string]LDAP `toml:"ldap" example:"ldap.\"example.org\""`
 	// Where accounts, rosters and archives are kept.
 	Storage Storage `toml:"storage" restart:"true"`
 	// Who may make an account over the network.
@@ -223,8 +227,11 @@ func (c *Config) Certificate(host jid.JID) (certificate, key string) {
 	return c.TLS.Certificate, c.TLS.Key
 }
 
-// RegistrationMode returns who may make an account on a host.
+// RegistrationMode returns who may make an account on a host: nobody, where a directory knows who has one.
 func (c *Config) RegistrationMode(host jid.JID) Mode {
+	if _, ok := c.LDAP[host.Domain()]; ok {
+		return Closed
+	}
 	if h := c.Host[host.Domain()]; h.Registration != "" {
 		return h.Registration
 	}

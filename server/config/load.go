@@ -117,16 +117,13 @@ func (d *decoder) complete(c *Config) {
 	relative(&c.TLS.Key)
 	relative(&c.TLS.ClientCA)
 	relative(&c.Storage.URLFile)
-	hosts := make(map[string]Host, len(c.Host))
+	c.Host = canonical(c.Host)
 	for name, h := range c.Host {
 		relative(&h.Certificate)
 		relative(&h.Key)
-		if j, err := jid.Parse(name); err == nil && j.Host() == j && hosts[j.Domain()].isZero() {
-			name = strings.Clone(j.Domain())
-		}
-		hosts[name] = h
+		c.Host[name] = h
 	}
-	c.Host = hosts
+	d.completePeople(c, relative)
 	if c.Storage.URLFile == "" {
 		return
 	}
@@ -143,4 +140,16 @@ func (d *decoder) complete(c *Config) {
 	c.Storage.URL = strings.TrimSpace(string(text))
 }
 
-func (h Host) isZero() bool { return reflect.ValueOf(h).IsZero() }
+// canonical returns tables for hosts by the names that the server writes.
+func canonical[T any](written map[string]T) map[string]T {
+	out := make(map[string]T, len(written))
+	for name, t := range written {
+		if j, err := jid.Parse(name); err == nil && j.Host() == j {
+			if _, ok := out[j.Domain()]; !ok {
+				name = strings.Clone(j.Domain())
+			}
+		}
+		out[name] = t
+	}
+	return out
+}

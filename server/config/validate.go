@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"iter"
 	"maps"
 	"net/netip"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 func (d *decoder) validate(c *Config) {
 	d.hosts(c)
 	d.hostTables(c)
+	d.people(c)
 	d.listeners(c)
 	d.pair(path{"tls"}, c.TLS.Certificate, c.TLS.Key)
 	d.readable(path{"tls", "client_ca"}, c.TLS.ClientCA)
@@ -59,35 +61,47 @@ func (d *decoder) hosts(c *Config) {
 }
 
 func (d *decoder) hostTables(c *Config) {
-	names := make([]string, len(c.Hosts))
-	for i, h := range c.Hosts {
-		names[i] = h.Domain()
-	}
-	seen := map[string]string{}
-	for _, written := range slices.Sorted(maps.Keys(tableOf(d.doc.values, "host"))) {
-		at := path{"host", written}
-		name := written
-		if j, err := jid.Parse(written); err == nil && j.Host() == j {
-			name = j.Domain()
-		}
-		if !slices.Contains(names, name) {
-			msg := "not one of the hosts"
-			if near := nearest(name, names); near != "" {
-				msg += "; the nearest is " + near
-			}
-			d.fail(d.doc.keyAt(at), at, msg, nil)
-			continue
-		}
-		if other := seen[name]; other != "" {
-			d.fail(d.doc.keyAt(at), at, "the same host as "+show(other), nil)
-		}
-		seen[name] = written
-		h := c.Host[name]
+	for written, name := range d.perHost(c, "host") {
+		at, h := path{"host", written}, c.Host[name]
 		d.pair(at, h.Certificate, h.Key)
 		if h.Registration != "" {
 			d.mode(at.with("registration"), h.Registration)
 		}
 		d.contacts(at.with("contact"), h.Contact)
+	}
+}
+
+// perHost goes through the tables [key."HOST"]: how the host is written, and what the server calls it. It reports those that are
+// for no host, or for one that has such a table already.
+func (d *decoder) perHost(c *Config, key string) iter.Seq2[string, string] {
+	return func(yield func(written, name string) bool) {
+		names := make([]string, len(c.Hosts))
+		for i, h := range c.Hosts {
+			names[i] = h.Domain()
+		}
+		seen := map[string]string{}
+		for _, written := range slices.Sorted(maps.Keys(tableOf(d.doc.values, key))) {
+			at := path{key, written}
+			name := written
+			if j, err := jid.Parse(written); err == nil && j.Host() == j {
+				name = j.Domain()
+			}
+			if !slices.Contains(names, name) {
+				msg := "not one of the hosts"
+				if near := nearest(name, names); near != "" {
+					msg += "; the nearest is " + near
+				}
+				d.fail(d.doc.keyAt(at), at, msg, nil)
+				continue
+			}
+			if other := seen[name]; other != "" {
+				d.fail(d.doc.keyAt(at), at, "the same host as "+show(other), nil)
+			}
+			seen[name] = written
+			if !yield(written, name) {
+				return
+			}
+		}
 	}
 }
 

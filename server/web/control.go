@@ -179,6 +179,8 @@ func (s *Server) explain(j jid.JID, err error) (status int, why string) {
 		return http.StatusConflict, account.ErrExists.Error() + "; kith account password gives it another password"
 	case errors.Is(err, account.ErrUnknown):
 		return http.StatusNotFound, account.ErrUnknown.Error() + "; kith account list shows which there are"
+	case errors.Is(err, account.ErrElsewhere):
+		return http.StatusConflict, elsewhere(j)
 	case errors.Is(err, sasl.ErrCredentials):
 		return http.StatusUnprocessableEntity, "the password is empty or holds characters that a client cannot send; choose another"
 	case errors.Is(err, storage.ErrUnavailable):
@@ -187,6 +189,12 @@ func (s *Server) explain(j jid.JID, err error) (status int, why string) {
 	}
 	s.Log.Error("command failed", "account", j, "error", err)
 	return http.StatusInternalServerError, err.Error()
+}
+
+// elsewhere says what to do about an account that has no password here.
+func elsewhere(j jid.JID) string {
+	return fmt.Sprintf("who logs in at %s, and by what, is decided by its directory or its issuer of tokens; make or change it there: "+
+		"the account is made by the first log-in", j.Domain())
 }
 
 func (s *Server) hosts() (names []string) {

@@ -40,7 +40,8 @@ const defaultAttempts = 4
 type SASL struct {
 	// Backend makes it a server's step.
 	Backend sasl.Backend
-	// Only, if it is not nil, lists the mechanisms that may be offered.
+	// Only, if it is not nil, lists the mechanisms that may be offered. OAUTHBEARER
+	// is offered only if it is listed; the Backend must be a sasl.TokenBackend then.
 	Only []string
 	// Attempts is how often a client may fail before the stream is closed; 4
 	// if it is 0.
@@ -61,6 +62,9 @@ type SASL struct {
 	// Certificate, if it is not nil, is the one that the client shows to servers
 	// who ask for it. (Client.)
 	Certificate *x509.Certificate
+	// Token, if it is not nil, is asked for a bearer token where OAUTHBEARER is
+	// offered and the stream is encrypted. (Client.)
+	Token func(ctx context.Context) (string, error)
 }
 
 // Offer implements Step.
@@ -74,7 +78,7 @@ func (s SASL) Offer(st *State) xmltree.Appender {
 	}
 	return markup(func(w *xmltree.Writer) {
 		// XEP-0440 §3: beside the mechanisms.
-		if bindings := st.channelBindings(); len(bindings) > 0 {
+		if bindings := st.channelBindings(); len(bindings) > 0 && slices.ContainsFunc(mechanisms, isPlus) {
 			w.Open(nameBindings)
 			for _, b := range bindings {
 				w.Open(nameBinding)
@@ -103,6 +107,7 @@ func (s SASL) serverOptions(st *State) sasl.ServerOptions {
 		Bindings:      bindings,
 		PlusOffered:   slices.ContainsFunc(s.allowed(sasl.Mechanisms(sasl.ServerOptions{Bindings: bindings, PlusOffered: true})), isPlus),
 		OverTLS:       st.Conn.Secure(),
+		Tokens:        slices.Contains(s.Only, sasl.OAuthBearer),
 		MinIterations: s.MinIterations,
 	}
 }
@@ -229,7 +234,7 @@ func failureOf(err error) *sasl.Failure {
 }
 
 // Take implements Step.
-func (s SASL) Take(_ context.Context, st *State, features xmltree.Element) (Outcome, error) {
+func (s SASL) Take(ctx context.Context, st *State, features xmltree.Element) (Outcome, error) {
 	offer := features.Child(nameMechanisms)
 	if !st.User.IsZero() || s.Credentials.Username == "" || !offer.Exists() {
 		return Pass, nil
@@ -250,11 +255,20 @@ func (s SASL) Take(_ context.Context, st *State, features xmltree.Element) (Outc
 	}
 	credentials := s.Credentials
 	credentials.Certified = s.Certificate != nil
+	if s.Token != nil && o.OverTLS && slices.Contains(o.Offered, sasl.OAuthBearer) {
+		token, err := s.Token(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("get a token: %w", err)
+		}
+		credentials.Token = token
+	}
 	mechanism, err := sasl.Choose(credentials, o)
 	if err != nil {
 		return 0, err
 	}
-	if mechanism == sasl.External && credentials.Authzid == "" && !s.certifiedFor(st.own) {
+	// Whose a token is, the server finds out: it has to come to the same account.
+	other := mechanism == sasl.External && !s.certifiedFor(st.own) || mechanism == sasl.OAuthBearer
+	if credentials.Authzid == "" && other {
 		credentials.Authzid = st.own.String()
 	}
 	client, err := sasl.NewClient(mechanism, credentials, o)
@@ -291,7 +305,7 @@ func authenticate(st *State, client sasl.Client) error {
 		}
 		switch el.Name() {
 		case nameFailure:
-			return parseFailure(el)
+			return sasl.Explain(client, parseFailure(el))
 		case nameSuccess:
 			return finish(client, el)
 		case nameChallenge:

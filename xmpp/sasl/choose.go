@@ -8,11 +8,12 @@ import (
 
 // strongest lists the mechanisms in the order of preference: one that binds
 // to the channel is stronger than any that does not, whatever their hashes. Who
-// has a certificate has it to log in with.
+// has a certificate, or a token, has it to log in with.
 var strongest = []string{
 	External,
 	ScramSHA512Plus, ScramSHA256Plus, ScramSHA1Plus,
 	ScramSHA512, ScramSHA256, ScramSHA1,
+	OAuthBearer,
 	Plain,
 }
 
@@ -21,6 +22,9 @@ var strongest = []string{
 func Choose(c Credentials, o ClientOptions) (string, error) {
 	if slices.Contains(o.Offered, External) && c.external(o) {
 		return External, nil
+	}
+	if slices.Contains(o.Offered, OAuthBearer) && c.token(o) {
+		return OAuthBearer, nil
 	}
 	b, err := chooseBinding(o)
 	if err != nil {
@@ -47,7 +51,7 @@ type choice struct {
 // allows tells why a mechanism cannot be used, nil if it can.
 func (ch choice) allows(mech string, c Credentials, o ClientOptions) error {
 	switch {
-	case !slices.Contains(strongest, mech) || mech == External: // which is nothing of a password's
+	case !slices.Contains(strongest, mech) || mech == External, mech == OAuthBearer: // which are nothing of a password's
 		return fmt.Errorf("%w: %q is not known", ErrNoMechanism, mech)
 	case mech == Plain && !o.OverTLS:
 		return fmt.Errorf("%w: PLAIN without TLS", ErrNoMechanism)

@@ -1,6 +1,6 @@
 // Package sasl implements the SASL mechanisms of XMPP for both ends: PLAIN
-// (RFC 4616), EXTERNAL with a client's certificate (RFC 4422 §A, XEP-0178), and SCRAM with SHA-1, SHA-256 and SHA-512, each also with channel
-// binding (RFC 5802, RFC 7677, RFC 9266, RFC 5929).
+// (RFC 4616), EXTERNAL with a client's certificate (RFC 4422 §A, XEP-0178), OAUTHBEARER (RFC 7628), and SCRAM with SHA-1, SHA-256 and
+// SHA-512, each also with channel binding (RFC 5802, RFC 7677, RFC 9266, RFC 5929).
 //
 // It does no I/O: whoever holds the stream carries the messages to and fro,
 // decoded from base64. Neither end may be used by several goroutines at once.
@@ -60,6 +60,9 @@ type Credentials struct {
 	// Certified says that the client has a certificate that it shows on this
 	// connection. Then EXTERNAL comes first; it needs no password.
 	Certified bool
+	// Token is a bearer token (RFC 6750). With one OAUTHBEARER comes before what
+	// takes a password; it needs none.
+	Token string
 	// Memory, if it is not nil, is asked before a password is hashed.
 	Memory *Memory
 }
@@ -81,6 +84,12 @@ func NewClient(mech string, c Credentials, o ClientOptions) (Client, error) {
 			return nil, fmt.Errorf("%w: EXTERNAL without a certificate, or without TLS", ErrNoMechanism)
 		}
 		return &externalClient{authzid: c.Authzid}, nil
+	}
+	if mech == OAuthBearer {
+		if !c.token(o) {
+			return nil, fmt.Errorf("%w: OAUTHBEARER without a token, or without TLS", ErrNoMechanism)
+		}
+		return newOAuthClient(c)
 	}
 	b, err := chooseBinding(o)
 	if err != nil {
@@ -132,6 +141,9 @@ type ServerOptions struct {
 	// Identities are the accounts for which the client has shown a certificate
 	// that was verified, of whichever domain; see Addresses.
 	Identities []jid.JID
+	// Tokens says that the Backend is a TokenBackend, which takes tokens for this
+	// domain.
+	Tokens bool
 	// MinIterations is the fewest iterations that keys may have, 10,000 if it
 	// is 0. Accounts that come from a server with weaker keys need it lowered,
 	// to no less than 4,096.
@@ -152,6 +164,15 @@ func NewServer(mech string, b Backend, o ServerOptions) (Server, error) {
 		return nil, &Failure{Condition: EncryptionRequired}
 	case mech == Plain:
 		return &plainServer{backend: b, opts: o}, nil
+	case mech == OAuthBearer:
+		tb, ok := b.(TokenBackend)
+		switch {
+		case !ok || !o.Tokens:
+			return nil, &Failure{Condition: InvalidMechanism}
+		case !o.OverTLS: // RFC 7628 §3
+			return nil, &Failure{Condition: EncryptionRequired}
+		}
+		return &oauthServer{backend: tb, opts: o}, nil
 	case mech == External:
 		eb, ok := b.(ExternalBackend)
 		if !ok || !o.external() {
@@ -167,6 +188,7 @@ func Mechanisms(o ServerOptions) []string {
 	var out []string
 	for _, m := range strongest {
 		switch {
+		case m == OAuthBearer && (!o.OverTLS || !o.Tokens):
 		case m == Plain && !o.OverTLS, m == External && !o.external():
 		case isPlus(m) && (!o.PlusOffered || len(usable(o.Bindings)) == 0):
 		default:

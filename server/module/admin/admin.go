@@ -155,6 +155,8 @@ func say(j jid.JID, err error) string {
 		return "There is no account " + j.String() + "."
 	case errors.Is(err, account.ErrExists):
 		return "There is an account " + j.String() + " already."
+	case errors.Is(err, account.ErrElsewhere):
+		return "Who logs in as " + j.String() + ", and by what, is decided by a directory or an issuer of tokens. Make or change it there."
 	case errors.Is(err, account.ErrMixed):
 		return j.String() + " mixes scripts, so that it could be taken for another."
 	}
