@@ -229,6 +229,9 @@ func (o *oauthClient) Next(challenge []byte) ([]byte, error) {
 		o.failed = true
 		return nil, fmt.Errorf("%w: it sent a challenge too many for OAUTHBEARER", ErrServer)
 	}
+	if len(challenge) == 0 { // behind success there is nothing
+		return nil, nil
+	}
 	o.failed = true
 	r := new(TokenRefusal)
 	if err := json.Unmarshal(challenge, r); err != nil {
