@@ -82,7 +82,7 @@ func (p *pool) with(ctx context.Context, f func(*conn) error) error {
 	defer func() { <-p.slots }()
 	if c := p.take(); c != nil {
 		err := f(c)
-		if p.give(c, err); !ldap.IsErrorAnyOf(err, ldap.ErrorNetwork, ldap.LDAPResultUnavailable) {
+		if p.give(c, err); err == nil || answered(err) {
 			return err
 		}
 	}
@@ -93,6 +93,16 @@ func (p *pool) with(ctx context.Context, f func(*conn) error) error {
 	err = f(c)
 	p.give(c, err)
 	return err
+}
+
+// answered reports whether an error is the directory's answer, and not the end of a
+// connection.
+func answered(err error) bool {
+	if _, ok := errors.AsType[*sasl.Failure](err); ok {
+		return true
+	}
+	e, ok := errors.AsType[*ldap.Error](err)
+	return ok && e.ResultCode < ldap.ErrorNetwork && e.ResultCode != ldap.LDAPResultUnavailable
 }
 
 // take returns a connection that is kept, nil if there is none.
