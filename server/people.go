@@ -27,7 +27,6 @@ func newPeople(c *config.Config) (people, error) {
 				return people{}, fmt.Errorf("host %s: %w", host, err)
 			}
 			from.Issuer = issuer
-			p.closes = append(p.closes, issuer.Close)
 		}
 		if conf, ok := c.LDAP[host.Domain()]; ok {
 			directory, err := ldap.New(conf)

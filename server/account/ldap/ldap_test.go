@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,20 +14,22 @@ import (
 
 	"kith/server/account"
 	"kith/server/account/ldap"
+	"kith/server/account/ldap/ldaptest"
 	"kith/server/config"
 	"kith/xmpp/sasl"
 )
 
+// soon is how long tests wait for a directory that does not answer.
+const soon = 300 * time.Millisecond
+
 const kith = "cn=kith"
 
-func (d *directory) conf() config.LDAP {
+func conf(d *ldaptest.Directory) config.LDAP {
 	return config.LDAP{
-		URL: []string{"ldap://127.0.0.1:" + d.port()}, BindDN: kith, Password: "service", Base: "ou=people", Filter: "(uid={name})",
+		URL: []string{"ldap://127.0.0.1:" + d.Port()}, BindDN: kith, Password: "service", Base: "ou=people", Filter: "(uid={name})",
 		ID: "entryUUID", Connections: 2, Timeout: soon,
 	}
 }
-
-func (d *directory) port() string { return strconv.Itoa(d.l.Addr().(*net.TCPAddr).Port) }
 
 func open(t *testing.T, c config.LDAP) *ldap.Directory {
 	t.Helper()
@@ -41,11 +42,11 @@ func open(t *testing.T, c config.LDAP) *ldap.Directory {
 }
 
 // people has romeo and juliet, and two of one name.
-func people(t *testing.T) *directory {
+func people(t *testing.T) *ldaptest.Directory {
 	t.Helper()
-	d := listen(t)
-	d.passwords = map[string]string{kith: "service", "uid=romeo": "r0m30", "uid=juliet": "x", "cn=bare": "x"}
-	d.entries = map[string][]string{
+	d := ldaptest.Listen(t)
+	d.Passwords = map[string]string{kith: "service", "uid=romeo": "r0m30", "uid=juliet": "x", "cn=bare": "x"}
+	d.Entries = map[string][]string{
 		"(uid=romeo)": {"uid=romeo"}, "(uid=juliet)": {"uid=juliet"}, "(uid=twin)": {"uid=a", "uid=b"}, "(uid=bare)": {"cn=bare"},
 	}
 	return d
@@ -65,7 +66,7 @@ func outcome(err error) string {
 func TestCheck(t *testing.T) {
 	for _, test := range []struct {
 		what, name, password string
-		conf                 func(*config.LDAP)
+		change               func(*config.LDAP)
 		codes                map[string]uint16
 		want                 string
 	}{
@@ -96,11 +97,11 @@ func TestCheck(t *testing.T) {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
 			d := people(t)
-			d.groups["cn=chat"] = []string{"uid=romeo"}
-			d.codes = test.codes
-			c := d.conf()
-			if test.conf != nil {
-				test.conf(&c)
+			d.Groups["cn=chat"] = []string{"uid=romeo"}
+			d.Codes = test.codes
+			c := conf(d)
+			if test.change != nil {
+				test.change(&c)
 			}
 			p, err := open(t, c).Check(t.Context(), test.name, test.password)
 			if outcome(err) != test.want {
@@ -109,7 +110,7 @@ func TestCheck(t *testing.T) {
 			if err == nil && (p.Subject != "id of uid="+test.name || p.Source != "ldap" || p.Username != test.name || !p.Vetted || !p.Create) {
 				t.Errorf("%+v", p)
 			}
-			if test.password == "" && len(d.took()) > 0 {
+			if test.password == "" && len(d.Took()) > 0 {
 				t.Error("the directory was asked about an empty password")
 			}
 		})
@@ -124,27 +125,27 @@ func TestInjection(t *testing.T) {
 		"romeo,ou=admins", "romeo+uid=juliet", "#romeo", "uid=romeo", `"romeo"`, "a;b", "<x>", "romé", "\x00", " romeo ", "{name}",
 	}
 	d := people(t)
-	o := open(t, d.conf())
+	o := open(t, conf(d))
 	for _, name := range names {
 		p, err := o.Check(t.Context(), name, "r0m30")
 		if outcome(err) != sasl.NotAuthorized {
 			t.Errorf("%q: %+v, %v", name, p, err)
 		}
-		asked := d.took()
+		asked := d.Took()
 		if i := slices.IndexFunc(asked, func(s string) bool { return s[0] == '(' }); i < 0 {
 			t.Errorf("%q was not looked up: %q", name, asked)
 		} else if want := "(uid=" + goldap.EscapeFilter(name) + ")"; asked[i] != want {
 			t.Errorf("%q was looked up as %s, want %s", name, asked[i], want)
 		}
 	}
-	c := d.conf()
+	c := conf(d)
 	c.Base, c.BindDN, c.DN, c.Filter = "", "", "uid={name},ou=people", ""
 	o = open(t, c)
 	for _, name := range names {
 		if p, err := o.Check(t.Context(), name, "r0m30"); outcome(err) != sasl.NotAuthorized {
 			t.Errorf("%q as a DN: %+v, %v", name, p, err)
 		}
-		for _, dn := range d.took() {
+		for _, dn := range d.Took() {
 			got, err := goldap.ParseDN(strings.TrimPrefix(dn, "bind "))
 			if err != nil || len(got.RDNs) != 2 || len(got.RDNs[0].Attributes) != 1 || got.RDNs[0].Attributes[0].Value != name {
 				t.Errorf("%q was bound as %q (%v)", name, dn, err)
@@ -156,8 +157,8 @@ func TestInjection(t *testing.T) {
 // TestFind: without a password it is only asked who somebody is.
 func TestFind(t *testing.T) {
 	d := people(t)
-	d.groups["cn=it"] = []string{"uid=romeo"}
-	c := d.conf()
+	d.Groups["cn=it"] = []string{"uid=romeo"}
+	c := conf(d)
 	c.AdminGroup = "cn=it"
 	o := open(t, c)
 	for name, want := range map[string]string{"romeo": "", "nobody": sasl.NotAuthorized, "": sasl.NotAuthorized, "twin": sasl.NotAuthorized} {
@@ -178,11 +179,11 @@ func TestFind(t *testing.T) {
 // has another password.
 func TestNobodyCostsAsMuch(t *testing.T) {
 	d := people(t)
-	o := open(t, d.conf())
+	o := open(t, conf(d))
 	var counts []int
 	for _, name := range []string{"romeo", "juliet", "nobody"} {
 		o.Check(t.Context(), name, "guess")
-		counts = append(counts, len(d.took()))
+		counts = append(counts, len(d.Took()))
 	}
 	if counts[1] != counts[2] {
 		t.Errorf("questions: %v, want the last two the same", counts)
@@ -193,7 +194,7 @@ func TestNobodyCostsAsMuch(t *testing.T) {
 // server's own again before it is asked the next question.
 func TestIdentity(t *testing.T) {
 	d := people(t)
-	o := open(t, d.conf())
+	o := open(t, conf(d))
 	for _, password := range []string{"r0m30", "guess", "r0m30"} {
 		o.Check(t.Context(), "romeo", password)
 	}
@@ -201,8 +202,8 @@ func TestIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := strings.Split(strings.Repeat("bind cn=kith;(uid=romeo);bind uid=romeo;", 3)+"bind cn=kith;(uid=romeo)", ";")
-	if got := d.took(); !slices.Equal(got, want) || d.accepted != 1 {
-		t.Errorf("over %d connections: %q, want %q", d.accepted, got, want)
+	if got := d.Took(); !slices.Equal(got, want) || d.Accepted() != 1 {
+		t.Errorf("over %d connections: %q, want %q", d.Accepted(), got, want)
 	}
 }
 
@@ -210,7 +211,7 @@ func TestIdentity(t *testing.T) {
 // once, and serves again when it is back.
 func TestAway(t *testing.T) {
 	d := people(t)
-	o := open(t, d.conf())
+	o := open(t, conf(d))
 	check := func() string {
 		_, err := o.Check(t.Context(), "romeo", "r0m30")
 		return outcome(err)
@@ -218,21 +219,21 @@ func TestAway(t *testing.T) {
 	if got := check(); got != "" {
 		t.Fatal(got)
 	}
-	d.hangUp()
-	if got := check(); got != "" || d.accepted != 2 {
-		t.Errorf("after a connection was dropped: %q, %d connections; want it to succeed over a second one", got, d.accepted)
+	d.HangUp()
+	if got := check(); got != "" || d.Accepted() != 2 {
+		t.Errorf("after a connection was dropped: %q, %d connections; want it to succeed over a second one", got, d.Accepted())
 	}
-	d.set(func() { d.silent = true })
+	d.Set(func() { d.Silent = true })
 	begun := time.Now()
 	if got := check(); got != "away" || time.Since(begun) > 10*soon {
 		t.Errorf("silent: %q after %v, want away within the time that it has", got, time.Since(begun))
 	}
-	d.set(func() { d.silent = false })
+	d.Set(func() { d.Silent = false })
 	if got := check(); got != "" {
 		t.Errorf("when it is back: %q", got)
 	}
 
-	gone := d.conf()
+	gone := conf(d)
 	gone.URL = []string{"ldap://127.0.0.1:1"}
 	o = open(t, gone)
 	_, first := o.Check(t.Context(), "romeo", "r0m30")
@@ -240,7 +241,7 @@ func TestAway(t *testing.T) {
 	if outcome(first) != "away" || outcome(second) != "away" || !strings.Contains(second.Error(), "a moment ago") {
 		t.Errorf("nothing there: %v; then %v", first, second)
 	}
-	gone.URL = append(gone.URL, d.conf().URL...)
+	gone.URL = append(gone.URL, conf(d).URL...)
 	if p, err := open(t, gone).Check(t.Context(), "romeo", "r0m30"); err != nil {
 		t.Errorf("the first of two URLs does not answer: %+v, %v", p, err)
 	}
@@ -249,7 +250,7 @@ func TestAway(t *testing.T) {
 // TestBounded: of many who log in at once some wait, for no longer than they can.
 func TestBounded(t *testing.T) {
 	d := people(t)
-	o := open(t, d.conf())
+	o := open(t, conf(d))
 	var wg sync.WaitGroup
 	for n := range 50 {
 		wg.Go(func() {
@@ -259,16 +260,16 @@ func TestBounded(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if d.accepted > 2 {
-		t.Errorf("%d connections, want 2 at most", d.accepted)
+	if d.Accepted() > 2 {
+		t.Errorf("%d connections, want 2 at most", d.Accepted())
 	}
-	d.set(func() { d.silent = true })
+	d.Set(func() { d.Silent = true })
 	for range 2 {
 		wg.Go(func() { o.Check(t.Context(), "romeo", "r0m30") })
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), soon/3)
 	defer cancel()
-	for len(d.took()) < 2 {
+	for len(d.Took()) < 2 {
 		time.Sleep(time.Millisecond) // until both connections are taken, over a real network
 	}
 	if _, err := o.Check(ctx, "romeo", "r0m30"); outcome(err) != "away" || !errors.Is(err, context.DeadlineExceeded) {
@@ -280,12 +281,12 @@ func TestBounded(t *testing.T) {
 // TestTLSRequired: but to loopback nothing is said before TLS.
 func TestTLSRequired(t *testing.T) {
 	d := people(t)
-	c := d.conf()
-	c.URL = []string{"ldap://" + net.JoinHostPort(reachable(t), d.port())}
+	c := conf(d)
+	c.URL = []string{"ldap://" + net.JoinHostPort(reachable(t), d.Port())}
 	if _, err := open(t, c).Check(t.Context(), "romeo", "r0m30"); outcome(err) != "away" {
 		t.Error(err)
 	}
-	if asked := d.took(); !slices.Equal(asked, []string{"starttls"}) {
+	if asked := d.Took(); !slices.Equal(asked, []string{"starttls"}) {
 		t.Errorf("asked %q, want starttls", asked)
 	}
 }

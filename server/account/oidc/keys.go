@@ -76,6 +76,7 @@ func newKeys(conf config.OIDC, transport http.RoundTripper) (*keys, error) {
 			}
 		}
 		own.MaxResponseHeaderBytes = 64 << 10
+		own.DisableKeepAlives = true // it is asked once an hour
 		transport = own
 	}
 	k := &keys{issuer: conf.Issuer, asking: make(chan struct{}, 1), slots: make(chan struct{}, verifying)}
@@ -113,13 +114,6 @@ func (c capped) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Body = &cappedBody{resp.Body, largestAnswer}
 	}
 	return resp, err
-}
-
-// CloseIdleConnections has the one below do so.
-func (c capped) CloseIdleConnections() {
-	if t, ok := c.RoundTripper.(interface{ CloseIdleConnections() }); ok {
-		t.CloseIdleConnections()
-	}
 }
 
 type cappedBody struct {

@@ -49,9 +49,6 @@ func New(host jid.JID, conf config.OIDC, transport http.RoundTripper) (*Issuer, 
 	return &Issuer{conf, host, k}, nil
 }
 
-// Close closes the connections to the issuer.
-func (i *Issuer) Close() { i.keys.client.CloseIdleConnections() }
-
 // Why a token is refused, for the log.
 var (
 	errNone     = errors.New("no token")

@@ -1,41 +1,45 @@
-package ldap_test
+// Package ldaptest is as much of a directory (LDAP) as log-ins need, for tests. What
+// it has been asked is what those are about; how a real one answers is tested in
+// interop.
+package ldaptest
 
 import (
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
 )
 
-// directory is as much of a directory as log-ins need. What it has been asked is
-// what the tests are about; how a real one answers is tested in interop.
-type directory struct {
+// Directory listens on all addresses of the machine. Its fields are changed in Set,
+// once it is used.
+type Directory struct {
 	t *testing.T
 	l net.Listener
 
-	mu        sync.Mutex // guards what follows
-	passwords map[string]string
-	entries   map[string][]string // DN by filter
-	groups    map[string][]string // DNs of members, by DN
-	asked     []string            // filters, and what was bound as
-	codes     map[string]uint16   // answered in place of what is asked: "bind", "search"
-	silent    bool
+	mu        sync.Mutex          // guards what follows
+	Passwords map[string]string   // by DN
+	Entries   map[string][]string // below ou=people: DNs, by the filter that finds them
+	Groups    map[string][]string // DNs of members, by DN
+	Codes     map[string]uint16   // answered in place of what is asked: "bind", "search"
+	Silent    bool                // it reads, and answers nothing
+	asked     []string
 	conns     []net.Conn
 	accepted  int
 }
 
-func listen(t *testing.T) *directory {
+// Listen returns a directory that is closed when the test ends.
+func Listen(t *testing.T) *Directory {
 	t.Helper()
 	l, err := net.Listen("tcp", ":0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &directory{t: t, l: l, passwords: map[string]string{}, entries: map[string][]string{}, groups: map[string][]string{}, codes: map[string]uint16{}}
+	d := &Directory{t: t, l: l, Passwords: map[string]string{}, Entries: map[string][]string{}, Groups: map[string][]string{}, Codes: map[string]uint16{}}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -43,27 +47,28 @@ func listen(t *testing.T) *directory {
 			if err != nil {
 				return
 			}
-			d.set(func() { d.conns, d.accepted = append(d.conns, c), d.accepted+1 })
+			d.Set(func() { d.conns, d.accepted = append(d.conns, c), d.accepted+1 })
 			wg.Go(func() { d.serve(c) })
 		}
 	})
 	t.Cleanup(func() {
 		l.Close()
-		d.hangUp()
+		d.HangUp()
 		wg.Wait()
 	})
 	return d
 }
 
-func (d *directory) set(f func()) {
+// Set changes the directory.
+func (d *Directory) Set(f func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f()
 }
 
-// hangUp closes what is open.
-func (d *directory) hangUp() {
-	d.set(func() {
+// HangUp closes the connections that are open.
+func (d *Directory) HangUp() {
+	d.Set(func() {
 		for _, c := range d.conns {
 			c.Close()
 		}
@@ -71,12 +76,23 @@ func (d *directory) hangUp() {
 	})
 }
 
-func (d *directory) took() (asked []string) {
-	d.set(func() { asked, d.asked = d.asked, nil })
+// Port is where it listens.
+func (d *Directory) Port() string { return strconv.Itoa(d.l.Addr().(*net.TCPAddr).Port) }
+
+// Accepted returns how many connections there have been.
+func (d *Directory) Accepted() (n int) {
+	d.Set(func() { n = d.accepted })
+	return n
+}
+
+// Took returns what it was asked since the last time: filters, "bind " with a DN,
+// "starttls".
+func (d *Directory) Took() (asked []string) {
+	d.Set(func() { asked, d.asked = d.asked, nil })
 	return asked
 }
 
-func (d *directory) serve(c net.Conn) {
+func (d *Directory) serve(c net.Conn) {
 	defer c.Close()
 	for {
 		p, err := ber.ReadPacket(c)
@@ -85,7 +101,7 @@ func (d *directory) serve(c net.Conn) {
 		}
 		id, op := p.Children[0].Value.(int64), p.Children[1]
 		d.mu.Lock()
-		silent := d.silent
+		silent := d.Silent
 		var out [][]byte
 		switch op.Tag {
 		case ldap.ApplicationBindRequest:
@@ -112,13 +128,13 @@ func (d *directory) serve(c net.Conn) {
 	}
 }
 
-func (d *directory) bind(op *ber.Packet) uint16 {
+func (d *Directory) bind(op *ber.Packet) uint16 {
 	dn, _ := op.Children[1].Value.(string)
 	password := op.Children[2].Data.String()
 	d.asked = append(d.asked, "bind "+dn)
-	switch want, ok := d.passwords[dn]; {
-	case d.codes["bind"] != 0:
-		return d.codes["bind"]
+	switch want, ok := d.Passwords[dn]; {
+	case d.Codes["bind"] != 0:
+		return d.Codes["bind"]
 	case password == "": // RFC 4513 §5.1.2: as directories do it that nobody has told otherwise
 		return ldap.LDAPResultSuccess
 	case !ok || want != password:
@@ -127,26 +143,26 @@ func (d *directory) bind(op *ber.Packet) uint16 {
 	return ldap.LDAPResultSuccess
 }
 
-func (d *directory) search(op *ber.Packet) ([]string, uint16) {
+func (d *Directory) search(op *ber.Packet) ([]string, uint16) {
 	base := op.Children[0].Value.(string)
 	filter, err := ldap.DecompileFilter(op.Children[6])
 	if err != nil {
 		d.t.Errorf("a filter that cannot be read: %v", err)
 	}
 	d.asked = append(d.asked, filter)
-	if code := d.codes["search"]; code != 0 {
+	if code := d.Codes["search"]; code != 0 {
 		return nil, code
 	}
-	if members, ok := d.groups[base]; ok {
+	if members, ok := d.Groups[base]; ok {
 		if slices.ContainsFunc(members, func(m string) bool { return strings.Contains(filter, "(member="+m+")") }) {
 			return []string{base}, ldap.LDAPResultSuccess
 		}
 		return nil, ldap.LDAPResultSuccess
 	}
 	if base == "ou=people" {
-		return d.entries[filter], ldap.LDAPResultSuccess
+		return d.Entries[filter], ldap.LDAPResultSuccess
 	}
-	if _, ok := d.passwords[base]; ok {
+	if _, ok := d.Passwords[base]; ok {
 		return []string{base}, ldap.LDAPResultSuccess
 	}
 	return nil, ldap.LDAPResultNoSuchObject
@@ -182,6 +198,3 @@ func entry(id int64, dn string) []byte {
 	op.AppendChild(all)
 	return envelope(id, op)
 }
-
-// soon is how long tests wait for a directory that does not answer.
-const soon = 300 * time.Millisecond
