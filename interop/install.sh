@@ -31,7 +31,8 @@ gsasl|command -v gsasl|SCRAM with channel binding, computed by others
 python3|command -v python3|puppets of slixmpp
 python3-venv|test -e /usr/lib/python3/dist-packages/ensurepip -o -n "$(find /usr/lib/python3* -maxdepth 1 -name ensurepip 2>/dev/null)"|the environment slixmpp is installed in
 nodejs|command -v node|puppets of @xmpp/client
-npm|command -v npm|installs @xmpp/client
+npm|command -v npm|installs @xmpp/client and oidc-provider
+slapd|test -x /usr/sbin/slapd|a directory (LDAP) that knows people; one of the tests' own
 LIST
 }
 
@@ -65,7 +66,7 @@ if [ -n "$need" ]; then
 		apt install $need || { apt update; apt install $need; } || tail -n 5 "$log"
 		# Nor may it come up at the next boot.
 		if [ -n "$made" ] && [ -d /run/systemd/system ]; then
-			for service in prosody postgresql; do
+			for service in prosody postgresql slapd; do
 				case $need in *$service*) systemctl disable --quiet $service ;; esac
 			done
 		fi
@@ -99,6 +100,16 @@ if ! cmp -s "$here/xmppjs/package-lock.json" "$here/xmppjs/node_modules/installe
 		cp "$here/xmppjs/package-lock.json" "$here/xmppjs/node_modules/installed.json"
 	else
 		lacks @xmpp/client "a client library in JavaScript"
+	fi
+fi
+
+# --- oidc-provider ----------------------------------------------------------
+if ! cmp -s "$here/issuer/package-lock.json" "$here/issuer/node_modules/installed.json"; then
+	say "installing oidc-provider in interop/issuer/node_modules: an issuer of tokens"
+	if (cd "$here/issuer" && npm ci --silent --no-audit --no-fund --ignore-scripts); then
+		cp "$here/issuer/package-lock.json" "$here/issuer/node_modules/installed.json"
+	else
+		lacks oidc-provider "an issuer of tokens"
 	fi
 fi
 

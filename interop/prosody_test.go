@@ -87,7 +87,7 @@ func startProsody(t *testing.T, with setup) *server {
 
 // selfSigned makes a certificate as a server does for itself: no authority, and
 // its own issuer.
-func selfSigned(t *testing.T, domain, certFile, keyFile string) *x509.Certificate {
+func selfSigned(t *testing.T, domain, certFile, keyFile string, more ...net.IP) *x509.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -99,7 +99,7 @@ func selfSigned(t *testing.T, domain, certFile, keyFile string) *x509.Certificat
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().AddDate(0, 0, 30),
 		DNSNames:              []string{domain},
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		IPAddresses:           append([]net.IP{net.IPv4(127, 0, 0, 1)}, more...),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
