@@ -136,7 +136,11 @@ func (d *decoder) people(c *Config) {
 func (d *decoder) oidc(at path, o OIDC) {
 	u, err := url.Parse(o.Issuer)
 	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !Loopback(u)) {
-		d.invalid(at.with("issuer"), `wanted the URL of an issuer such as "https://login.example.org/realms/staff", got `+show(o.Issuer))
+		got := ", got " + show(o.Issuer)
+		if u == nil || u.User != nil { // which may be a password
+			got = ""
+		}
+		d.invalid(at.with("issuer"), `wanted the URL of an issuer such as "https://login.example.org/realms/staff"`+got)
 	}
 	d.readable(at.with("ca"), o.CA)
 	if len(o.Audience) == 0 {

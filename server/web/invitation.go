@@ -74,6 +74,9 @@ func (s *Server) invite(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	host, err := s.hostFor(c)
+	if _, ok := s.Config.LDAP[host.Domain()]; err == nil && ok {
+		err = fmt.Errorf("the accounts of %s come from its directory; make it there", host)
+	}
 	if err == nil && s.Config.RegistrationMode(host) == config.Closed {
 		err = fmt.Errorf("registration at %s is closed; set mode in [registration], or registration in [host.%q], to \"invite\"", host, host)
 	}
@@ -116,6 +119,9 @@ func (s *Server) hostFor(c Invite) (jid.JID, error) {
 func (s *Server) explainInvitation(err error) (status int, why string) {
 	if errors.Is(err, account.ErrNoInvitation) {
 		return http.StatusNotFound, account.ErrNoInvitation.Error() + "; kith invite list shows which can be used"
+	}
+	if errors.Is(err, account.ErrElsewhere) {
+		return http.StatusConflict, "the accounts of this host come from its directory; make it there"
 	}
 	return s.explain(jid.JID{}, err)
 }
