@@ -48,6 +48,11 @@ type conn struct {
 	used time.Time
 }
 
+// hangUp closes the connection. That it had been closed before is nobody's concern.
+func (c *conn) hangUp() {
+	c.Close() //nolint:errcheck // see above
+}
+
 type identity int
 
 const (
@@ -121,7 +126,7 @@ func (p *pool) take() *conn {
 	}
 	p.mu.Unlock()
 	for _, o := range old {
-		o.Close()
+		o.hangUp()
 	}
 	return c
 }
@@ -138,7 +143,7 @@ func (p *pool) give(c *conn, err error) {
 	}
 	p.mu.Unlock()
 	if !keep {
-		c.Close()
+		c.hangUp()
 	}
 }
 
@@ -149,7 +154,7 @@ func (p *pool) close() {
 	p.idle = nil
 	p.mu.Unlock()
 	for _, c := range idle {
-		c.Close()
+		c.hangUp()
 	}
 }
 
@@ -212,7 +217,7 @@ func (p *pool) dialOne(ctx context.Context, text string) (*conn, error) {
 			err = ctx.Err()
 		}
 		if err != nil {
-			c.Close()
+			c.hangUp()
 			return nil, fmt.Errorf("begin TLS: %w", err)
 		}
 	}

@@ -122,7 +122,7 @@ func (d *Directory) serve(c net.Conn) {
 		d.mu.Unlock()
 		for _, b := range out {
 			if !silent {
-				c.Write(b)
+				c.Write(b) //nolint:errcheck // who has hung up does not want it
 			}
 		}
 	}
