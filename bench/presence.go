@@ -9,7 +9,6 @@ import (
 
 	"kith/xmpp/jid"
 	"kith/xmpp/stanza"
-	"kith/xmpp/xep/roster"
 	"kith/xmpp/xmltree"
 )
 
@@ -179,8 +178,13 @@ func (c *circle) asks(i, j int) bool {
 	return (j-i+c.b.Accounts)%c.b.Accounts <= c.b.Contacts/2
 }
 
-// answer answers what comes to a session.
+// answer answers what comes to a session on the ring.
 func (c *circle) answer(s *session, el xmltree.Element) {
+	c.grant(s, el, func(other int) bool { return c.asks(other, c.index[s.account]) })
+}
+
+// grant grants what those ask who are known, and asks back where back says so.
+func (c *circle) grant(s *session, el xmltree.Element, back func(other int) bool) {
 	st, err := stanza.Parse(el)
 	if err != nil || st.Kind != stanza.Presence {
 		return
@@ -192,7 +196,7 @@ func (c *circle) answer(s *session, el xmltree.Element) {
 		c.granted.Add(1)
 	case st.Type == stanza.Subscribe && known:
 		err = s.send(stanza.New(stanza.Presence, stanza.Subscribed, jid.JID{}, from))
-		if err == nil && c.asks(other, c.index[s.account]) {
+		if err == nil && back(other) {
 			err = s.send(stanza.New(stanza.Presence, stanza.Subscribe, jid.JID{}, from))
 		}
 	}
@@ -231,19 +235,9 @@ func (b Presence) missing(ctx context.Context, r *run) ([][2]int, error) {
 			return err
 		}
 		defer s.close()
-		reply, err := s.ask(ctx, stanza.Get, jid.JID{}, &roster.Query{}, nil)
-		if err != nil {
-			return fmt.Errorf("fetch the roster of %s: %w", s.account, err)
-		}
-		list, err := roster.Parse(reply.Payload())
-		if err != nil {
-			return fmt.Errorf("fetch the roster of %s: %w", s.account, err)
-		}
-		have[i], accounts[i] = map[jid.JID]bool{}, s.account
-		for _, item := range list.Items {
-			if item.Subscription == roster.Both {
-				have[i][item.JID.Clone()] = true
-			}
+		accounts[i] = s.account
+		if have[i], err = s.friends(ctx); err != nil {
+			return err
 		}
 		r.progress("looking at contacts, %d of %d", looked.Add(1), b.Accounts)
 		return nil

@@ -96,7 +96,7 @@ func (r *run) register(ctx context.Context, n int) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.o.Timeout)
 	defer cancel()
-	s, err := r.dial(ctx, n, account)
+	s, err := r.dial(ctx, n, account, nil)
 	if err != nil {
 		return err
 	}

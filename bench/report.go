@@ -155,7 +155,8 @@ func essential(key string) bool {
 			return !strings.HasPrefix(key, "gen_") && !strings.Contains(key, "_gen_") && !strings.Contains(key, "bytes")
 		}
 	}
-	return strings.HasPrefix(key, "rss_per_session_bytes") || key == "missing"
+	return strings.HasPrefix(key, "rss_per_session_bytes") ||
+		slices.Contains([]string{"missing", "twice", "out_of_order", "wakeups", "wakeups_in_pocket", "wire_bytes", "urgent_late_max_ms"}, key)
 }
 
 func (t *tabulation) report(r *Report, all bool) {

@@ -172,6 +172,18 @@ func TestScenarios(t *testing.T) {
 		p.Rate = 50 // the contacts are there by now
 		between(t, measure(t, h.Options, p), "offered_per_s", 25, 80)
 	})
+	t.Run("phone", func(t *testing.T) {
+		measure(t, h.Options, bench.Register{Count: 15})
+		r := measure(t, h.Options, bench.Phone{Repeats: bench.Repeats{Repetitions: 2}, Contacts: 12, Seed: 1, Day: 2 * time.Second, Tail: 10 * time.Millisecond})
+		between(t, r, "state_indication", 1, 1)
+		between(t, r, "wakeups_in_pocket", 1, 200)
+		between(t, r, "tls_records", 50, 2000)
+		between(t, r, "urgent", 60, 200)
+		between(t, r, "deferrable", 60, 400)
+		between(t, r, "missing", 0, 0)
+		between(t, r, "twice", 0, 0)
+		between(t, r, "out_of_order", 0, 0)
+	})
 	t.Run("archive", func(t *testing.T) {
 		r := measure(t, h.Options, archive(3))
 		between(t, r, "messages", 75, 75)
@@ -313,6 +325,7 @@ func TestCheck(t *testing.T) {
 		bench.Chat{Loop: loop, Phases: short, Pairs: 1, Body: 31}, bench.Chat{Loop: loop, Phases: short, Body: 32},
 		bench.Chat{Loop: loop, Pairs: 1, Body: 32}, bench.Chat{Phases: short, Pairs: 1, Body: 32},
 		bench.Presence{Loop: loop, Phases: short, Accounts: 5, Contacts: 3}, bench.Presence{Loop: loop, Phases: short, Accounts: 4, Contacts: 4},
+		bench.Phone{}, bench.Phone{Repeats: once, Contacts: 9, Day: time.Minute, Tail: 1}, bench.Phone{Repeats: once, Contacts: 10, Day: time.Minute},
 		bench.Archive{}, bench.Offline{}, bench.Offline{Repeats: once, Senders: 1, Receivers: 2, Messages: 1, Body: 32, Patience: 1},
 	} {
 		if err := s.Check(); err == nil || !strings.Contains(err.Error(), "-") && !strings.Contains(err.Error(), "sessions") {

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,11 @@ func stageNames() []string { return []string{"tcp", "tls", "sasl", "bind", "full
 const resource = "bench"
 
 // features are what a session is to have beyond the least.
-type features struct{ management, resume, carbons bool }
+type features struct {
+	management, resume, carbons bool
+	resource                    string // if it is not the usual one
+	through                     func(net.Conn) net.Conn
+}
 
 // session is one client's connection.
 type session struct {
@@ -55,7 +60,9 @@ type session struct {
 	early   []xmltree.Element
 	handled negotiate.Received // the reader's
 	plain   atomic.Uint64
-	done    chan struct{} // closed when the reader has ended; nil: there is none
+	done    chan struct{}         // closed when the reader has ended; nil: there is none
+	heed    func(xmltree.Element) // called for all that comes, also for what is answered at once; nil: nobody
+	csi     bool                  // XEP-0352 is offered
 }
 
 // unbound is a connection on which a mechanism without channel binding can be
@@ -78,11 +85,11 @@ func (r *run) connect(ctx context.Context, n int, to stage, want features) (*ses
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.o.Timeout)
 	defer cancel()
-	s, err := r.dial(ctx, n, account)
+	s, err := r.dial(ctx, n, account, want.through)
 	if err != nil || to == stageTCP {
 		return s, err
 	}
-	if err := s.negotiate(ctx, to, want, r.steps(n, want)); err != nil {
+	if err := s.negotiate(ctx, to, want, r.steps(s, want)); err != nil {
 		s.close()
 		return nil, fmt.Errorf("log in as %s: %w", account, err)
 	}
@@ -97,26 +104,49 @@ func (r *run) connect(ctx context.Context, n int, to stage, want features) (*ses
 }
 
 // dial opens a connection, with direct TLS if that is what is measured.
-func (r *run) dial(ctx context.Context, n int, account jid.JID) (*session, error) {
+func (r *run) dial(ctx context.Context, n int, account jid.JID, through func(net.Conn) net.Conn) (*session, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", r.o.address())
 	if err != nil {
 		return nil, err
+	}
+	if through != nil {
+		conn = through(conn)
 	}
 	s := &session{r: r, number: n, account: account, conn: stream.NewTCP(conn, stream.Options{Limits: limits()})}
 	r.opened(s)
 	return s, nil
 }
 
-func (r *run) steps(n int, want features) []negotiate.Step {
+func (r *run) steps(s *session, want features) []negotiate.Step {
+	n := s.number
 	login := negotiate.SASL{Credentials: sasl.Credentials{Username: r.name(n), Password: r.o.password(n), Memory: r.cache(n)}}
 	if r.o.Mechanism != anyMechanism {
 		login.Only = []string{r.o.Mechanism}
 	}
-	steps := []negotiate.Step{login, negotiate.Bind{Resource: resource}}
+	steps := []negotiate.Step{login, negotiate.Bind{Resource: cmp.Or(want.resource, resource)}, indication{s}}
 	if want.management {
 		steps = append(steps, negotiate.SM{Resume: want.resume})
 	}
 	return steps
+}
+
+// indication looks whether Client State Indication is offered (XEP-0352 §4.1).
+type indication struct{ *session }
+
+var nameIndication = xmltree.Name{Space: ns.CSI, Local: "csi"}
+
+// Offer implements negotiate.Step.
+func (indication) Offer(*negotiate.State) xmltree.Appender { return nil }
+
+// Serve implements negotiate.Step.
+func (indication) Serve(context.Context, *negotiate.State, xmltree.Element) (negotiate.Outcome, error) {
+	return negotiate.Pass, nil
+}
+
+// Take implements negotiate.Step.
+func (i indication) Take(_ context.Context, _ *negotiate.State, features xmltree.Element) (negotiate.Outcome, error) {
+	i.csi = i.csi || features.Child(nameIndication).Exists()
+	return negotiate.Pass, nil
 }
 
 func (r *run) name(n int) string {
@@ -270,6 +300,9 @@ func (s *session) next() (xmltree.Element, error) {
 // there is more to it.
 func (s *session) mine(el xmltree.Element) bool {
 	s.plain.Add(uint64(el.Len()))
+	if s.heed != nil {
+		s.heed(el)
+	}
 	kind := stanza.KindOf(el)
 	if kind == 0 {
 		if el.Is(negotiate.NameRequest) {

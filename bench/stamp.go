@@ -41,6 +41,23 @@ func (s stamps) read(text string) (time.Time, bool) {
 	return time.Unix(0, nanos), true
 }
 
+// write makes the text of what is due at a time, the n-th of its kind.
+func (s stamps) write(due time.Time, n uint32) string {
+	b := []byte(s.blank())
+	digits(b[runLength:runLength+timeLength], uint64(due.UnixNano()))
+	digits(b[runLength+timeLength:], uint64(n))
+	return string(b)
+}
+
+// number returns which of its kind a text of this run is.
+func (s stamps) number(text string) (uint32, bool) {
+	if len(text) < stampLength || text[:runLength] != s.run {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(text[runLength+timeLength:stampLength], 16, 32)
+	return uint32(n), err == nil
+}
+
 // template is a stanza, serialised once, with places for the stamp.
 type template struct {
 	text   []byte

@@ -20,6 +20,7 @@ type benchCmd struct {
 	Idle     benchOf[bench.Idle]     `cmd:"" help:"Hold sessions that do nothing: memory of each."`
 	Chat     benchOf[bench.Chat]     `cmd:"" help:"Messages between pairs of accounts: speed, CPU time, latency."`
 	Presence benchOf[bench.Presence] `cmd:"" help:"Changes of presence, seen by an account's contacts."`
+	Phone    benchOf[bench.Phone]    `cmd:"" help:"A phone's day in little time: what wakes it up, and what it receives (XEP-0352)."`
 	Archive  benchOf[bench.Archive]  `cmd:"" help:"Read archives page by page (XEP-0313)."`
 	Offline  benchOf[bench.Offline]  `cmd:"" help:"Messages for accounts that are away: store and fetch."`
 	Table    benchTable              `cmd:"" help:"Make one table of several measurements."`
