@@ -150,8 +150,8 @@ func (d *day) add(at time.Duration, what deed, who int, word string) {
 	d.events = append(d.events, event{at: at, deed: what, who: who, word: word})
 }
 
-// presence has a device come two to four times, and say about every half hour
-// that its user is away, back, busy.
+// presence has a device come two to four times, and say about once an
+// hour that its user is away, back, busy.
 func (d *day) presence(who, device int) {
 	shows := []string{"", "away", "", "away", "dnd", "", "xa"}
 	times := 2 + d.dice.below(3)
@@ -161,7 +161,7 @@ func (d *day) presence(who, device int) {
 		at, end := d.dice.within(begin, begin+each/3), d.dice.within(begin+each/2, begin+each-time.Minute)
 		for n := 0; at < end; n++ {
 			d.events = append(d.events, event{at: at, deed: comes, who: who, device: device, word: shows[n%len(shows)]})
-			at += d.dice.within(10*time.Minute, 50*time.Minute)
+			at += d.dice.within(20*time.Minute, 100*time.Minute)
 		}
 		d.events = append(d.events, event{at: end, deed: goes, who: who, device: device})
 	}

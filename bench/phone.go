@@ -19,29 +19,34 @@ type Phone struct {
 	Repeats
 	Contacts int           `help:"How many contacts the phone's owner has. They are made contacts first, unless they are. With the owner, before them, and two strangers, behind them, these are the accounts." default:"200" group:"Load"`
 	Seed     uint64        `help:"Which day it is: the same seed is the same day, whatever the server." default:"1" group:"Load"`
-	Day      time.Duration `help:"How long the 24 hours take." default:"1m" group:"Load"`
-	Tail     time.Duration `help:"What comes after so long a silence wakes the phone's modem up." default:"50ms" group:"Measurement"`
+	Day      time.Duration `help:"How long the 24 hours take." default:"4m" group:"Load"`
+	Tail     time.Duration `help:"How long the phone's modem stays awake after the last byte, in the time of that day; what comes later wakes it up." default:"11s" group:"Measurement"`
 }
 
 // Check implements Scenario.
 func (b Phone) Check() error {
-	if b.Day < time.Second || b.Tail <= 0 || b.Tail > b.Day/4 {
-		return errors.New("--day must not be below 1s, --tail more than 0 and at most a quarter of --day")
+	if b.Day < time.Second || b.Tail < time.Second || b.Tail > time.Hour {
+		return errors.New("--day must not be below 1s, --tail be from 1s to 1h")
 	}
 	return errors.Join(b.check(), atLeast(10, "--contacts", b.Contacts))
+}
+
+// scale turns time of the day into time of the measurement.
+func (b Phone) scale(t time.Duration) time.Duration {
+	return time.Duration(float64(t) * float64(b.Day) / float64(wholeDay))
 }
 
 func (Phone) name() string { return "phone" }
 
 func (b Phone) settings() string {
-	return fmt.Sprintf("a day (seed %d) in %s, %d contacts, asleep after %s", b.Seed, b.Day, b.Contacts, b.Tail)
+	return fmt.Sprintf("a day (seed %d) in %s, %d contacts, modem asleep after %s", b.Seed, b.Day, b.Contacts, b.Tail)
 }
 
 func (b Phone) run(ctx context.Context, r *run) error {
 	if err := b.befriend(ctx, r); err != nil {
 		return err
 	}
-	p := &pocket{b: b, r: r, stamps: newStamps(), radio: &radio{tail: b.Tail}}
+	p := &pocket{b: b, r: r, stamps: newStamps(), radio: &radio{tail: b.scale(b.Tail)}}
 	if err := p.login(ctx); err != nil {
 		return err
 	}
@@ -64,7 +69,7 @@ func (b Phone) run(ctx context.Context, r *run) error {
 		}
 		f := Figures{}
 		f.add("seconds", "seconds", day.at.Sub(before.at).Seconds())
-		p.radio.read().since(air).figures(&f)
+		p.radio.read().since(air).figures(&f, b.Day)
 		f.add("state_indication", "XEP-0352 is offered", map[bool]float64{true: 1}[p.phone.csi])
 		f.add("plain_bytes", "bytes of XML", float64(p.phone.plain.Load()-plain))
 		p.seen.figures(&f)
@@ -78,10 +83,13 @@ func (b Phone) run(ctx context.Context, r *run) error {
 	return nil
 }
 
-func (a airtime) figures(f *Figures) {
+func (a airtime) figures(f *Figures, day time.Duration) {
+	hours := func(t time.Duration) float64 { return 24 * float64(t) / float64(day) }
 	f.add("wakeups", "times the modem was woken", float64(a.wakes))
 	f.add("wakeups_in_pocket", "  of these while nobody looked", float64(a.pocketed))
 	f.add("wakeups_own", "times the phone itself woke it", float64(a.own))
+	f.add("awake_hours", "hours that the modem was awake", hours(a.awake))
+	f.add("awake_hours_in_pocket", "  of these while nobody looked", hours(a.dozing))
 	f.add("tls_records", "TLS records", float64(a.records))
 	f.add("wire_bytes", "bytes on the wire", float64(a.bytes))
 	f.add("wire_bytes_in_pocket", "  of these while nobody looked", float64(a.pocketedBytes))

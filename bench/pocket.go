@@ -49,7 +49,7 @@ func (p *pocket) live(ctx context.Context, events []event, progress string) erro
 	begun := time.Now()
 	for i := range events {
 		e := &events[i]
-		due := begun.Add(time.Duration(float64(e.at) * float64(p.b.Day) / float64(wholeDay)))
+		due := begun.Add(p.b.scale(e.at))
 		if early := time.Until(due); early > 0 {
 			if err := p.r.wait(ctx, early, progress); err != nil {
 				return err

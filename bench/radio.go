@@ -28,13 +28,15 @@ type airtime struct {
 	own             int // times that the phone itself woke it
 	reads, records  int // reads that brought something, TLS records
 	bytes           int
-	pocketedBytes   int // of these while nobody looked
+	pocketedBytes   int           // of these while nobody looked
+	awake, dozing   time.Duration // how long it was awake, and that while nobody looked
 }
 
 func (a airtime) since(b airtime) airtime {
 	return airtime{
 		a.wakes - b.wakes, a.pocketed - b.pocketed, a.own - b.own,
 		a.reads - b.reads, a.records - b.records, a.bytes - b.bytes, a.pocketedBytes - b.pocketedBytes,
+		a.awake - b.awake, a.dozing - b.dozing,
 	}
 }
 
@@ -66,7 +68,7 @@ func (c *radio) heard(at time.Time, p []byte) {
 			a.pocketed++
 		}
 	}
-	c.last = at
+	c.pass(at)
 	a.reads++
 	a.bytes += len(p)
 	if !c.inUse {
@@ -102,7 +104,18 @@ func (c *radio) said(at time.Time) {
 	if at.Sub(c.last) >= c.tail {
 		c.counts.own++
 	}
+	c.pass(at)
+}
+
+// pass lets time pass up to something: the modem was awake for at most its tail
+// of it.
+func (c *radio) pass(at time.Time) {
+	awake := min(at.Sub(c.last), c.tail)
 	c.last = at
+	c.counts.awake += awake
+	if !c.inUse {
+		c.counts.dozing += awake
+	}
 }
 
 // use says whether somebody looks at the phone.

@@ -156,7 +156,7 @@ func essential(key string) bool {
 		}
 	}
 	return strings.HasPrefix(key, "rss_per_session_bytes") ||
-		slices.Contains([]string{"missing", "twice", "out_of_order", "wakeups", "wakeups_in_pocket", "wire_bytes", "urgent_late_max_ms"}, key)
+		slices.Contains([]string{"missing", "twice", "out_of_order", "wakeups", "wakeups_in_pocket", "awake_hours_in_pocket", "wire_bytes", "urgent_late_max_ms"}, key)
 }
 
 func (t *tabulation) report(r *Report, all bool) {

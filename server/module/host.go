@@ -47,7 +47,7 @@ type Host struct {
 	early    []Early
 	informs  []xmltree.Appender
 	kept     []account.Kept
-	wait     func(*stanza.Stanza) session.Wait
+	wait     func(*stanza.Stanza) session.Waiting
 	jobs     []Job
 	specs    []Spec
 }
@@ -79,14 +79,14 @@ func (h *Host) Keep(slots ...account.Kept) { h.kept = append(h.kept, slots...) }
 func (h *Host) Kept() []account.Kept { return h.kept }
 
 // WhileInactive declares what becomes of a stanza for a client that is inactive.
-func (h *Host) WhileInactive(wait func(*stanza.Stanza) session.Wait) { h.wait = wait }
+func (h *Host) WhileInactive(wait func(*stanza.Stanza) session.Waiting) { h.wait = wait }
 
 // Entry makes of a stanza what goes into the queues of sessions; to is what they
 // see as its address.
 func (h *Host) Entry(st *stanza.Stanza, to string, rs ...*account.Resource) session.Entry {
 	e := session.Entry{Kind: st.Kind, To: to, Tail: st.Tail()}
 	if h.wait != nil && slices.ContainsFunc(rs, func(r *account.Resource) bool { return r.Inactive }) {
-		e.Wait, e.From = h.wait(st), st.From.String()
+		e.Waiting, e.From = h.wait(st), st.From.String()
 	}
 	return e
 }

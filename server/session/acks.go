@@ -77,6 +77,9 @@ func (o *outbound) ask(s *Session) bool {
 	switch {
 	case o.open || len(o.unacked) == 0:
 		return false
+	case s.inactive != nil && len(s.queue) == 0:
+		// The client is awake now. Asked later it would stay so for longer, or be
+		// woken for nothing else (XEP-0286 §4).
 	case len(o.unacked) < askAfter:
 		o.arm(s)
 		return false

@@ -14,7 +14,9 @@ import (
 
 // TestInactive: whatever is sent in whatever state, each urgent entry and each
 // that nothing takes the place of is written once, in the order of its sender,
-// and of the others the last is, no later than what its sender sent behind it.
+// and of the others the last is, no later than what its sender sent behind it;
+// of chat states also none, if what they told was over. Behind an urgent entry
+// nothing waits that was only to be sent with another.
 func TestInactive(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := &socket{}
@@ -31,13 +33,31 @@ func TestInactive(t *testing.T) {
 				s.SetInactive(inactive)
 			default:
 				from := rapid.SampledFrom(senders).Draw(t, "from")
-				wait := rapid.SampledFrom([]session.Wait{session.Urgent, session.Presence, session.State, session.Whole}).Draw(t, "wait")
-				name := fmt.Sprintf("%s#%d#%d", from, wait, i)
-				s.Send(session.Entry{Kind: stanza.Message, Tail: []byte("|" + name), From: from, Wait: wait})
+				wait := rapid.SampledFrom([]session.Wait{session.Urgent, session.Presence, session.State, session.Event, session.Whole}).Draw(t, "wait")
+				w := session.Waiting{Wait: wait}
+				switch wait {
+				case session.Event:
+					w.Topic = rapid.SampledFrom([]string{"mood", "tune"}).Draw(t, "topic")
+				case session.Urgent:
+					w.Over = rapid.Bool().Draw(t, "over")
+				}
+				name := fmt.Sprintf("%s#%d%s#%d", from, wait, w.Topic, i)
+				s.Send(session.Entry{Kind: stanza.Message, Tail: []byte("|" + name), From: from, Waiting: w})
 				if wait == session.Urgent || wait == session.Whole {
 					want = append(want, name)
 				} else {
-					last[fmt.Sprintf("%s#%d", from, wait)] = i
+					last[fmt.Sprintf("%s#%d%s", from, wait, w.Topic)] = i
+				}
+				if w.Over && inactive {
+					delete(last, fmt.Sprintf("%s#%d", from, session.State))
+				}
+				if wait == session.Urgent {
+					s.Flush(true)
+					for _, name := range want {
+						if !strings.Contains(c.text()+"<", "|"+name+"<") {
+							t.Fatalf("%s still waits behind something urgent", name)
+						}
+					}
 				}
 			}
 			s.Flush(true)
@@ -88,7 +108,7 @@ func TestInactiveIsBounded(t *testing.T) {
 		s := newSession(c, l)
 		s.SetInactive(true)
 		for i := range 100 {
-			s.Send(session.Entry{Kind: stanza.Presence, Tail: make([]byte, 1000), From: fmt.Sprintf("c%d@x/1", i), Wait: session.Presence})
+			s.Send(session.Entry{Kind: stanza.Presence, Tail: make([]byte, 1000), From: fmt.Sprintf("c%d@x/1", i), Waiting: session.Waiting{Wait: session.Presence}})
 			s.Flush(true)
 		}
 		synctest.Wait()
@@ -108,7 +128,7 @@ func TestReplacedIsForgotten(t *testing.T) {
 	s := newSession(c, limits())
 	s.SetInactive(true)
 	for i := range 100_000 {
-		s.Send(session.Entry{Kind: stanza.Presence, Tail: fmt.Appendf(nil, " id='%d'/>", i), From: "c@x/1", Wait: session.Presence})
+		s.Send(session.Entry{Kind: stanza.Presence, Tail: fmt.Appendf(nil, " id='%d'/>", i), From: "c@x/1", Waiting: session.Waiting{Wait: session.Presence}})
 	}
 	s.SetInactive(false)
 	s.Flush(true)

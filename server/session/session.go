@@ -45,7 +45,7 @@ type Entry struct {
 	Owed    bool        // a mark in the store stays until the client acknowledges it
 	Transit bool        // it is stored for its delivery only
 	Copy    bool        // it has no value but for this session
-	Wait    Wait        // what becomes of it while the client is inactive
+	Waiting             // what becomes of it while the client is inactive
 	To      string
 	From    string // the sender, if the client is inactive
 	Tail    []byte

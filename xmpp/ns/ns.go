@@ -65,6 +65,8 @@ const (
 	Reporting  = "urn:xmpp:reporting:1"                   // XEP-0377
 	Retract    = "urn:xmpp:message-retract:1"             // XEP-0424
 
+	PubSubEvent = "http://jabber.org/protocol/pubsub#event" // XEP-0060
+
 	RSM      = "http://jabber.org/protocol/rsm"            // XEP-0059
 	Validate = "http://jabber.org/protocol/xdata-validate" // XEP-0122
 	OrderBy  = "urn:xmpp:order-by:1"                       // XEP-0413

@@ -120,10 +120,13 @@ func deliver(t *module.Transit, to []*account.Resource, peer jid.JID, c xcarbons
 	e := t.Host.Entry(t.Stanza, "", to...)
 	e.Tail = stanza.New(stanza.Message, t.Type, t.Account.JID, jid.JID{}, c).Tail()
 	e.Copy = true
-	if e.From != "" { // somebody is inactive; nobody waits for what one has sent oneself
+	if e.From != "" { // somebody is inactive
 		e.From = peer.String()
-		if c.Sent || e.Wait != session.Urgent {
-			e.Wait = session.Whole
+		if c.Sent { // nobody waits for what one has sent oneself
+			e.From, e.Topic = peer.Bare().String(), "sent"
+			if e.Wait != session.State {
+				e.Wait = session.Whole
+			}
 		}
 	}
 	for _, r := range to {

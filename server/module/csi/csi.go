@@ -1,9 +1,10 @@
 // Package csi implements XEP-0352: Client State Indication.
 //
-// While nobody looks at a client, presence and chat states wait for it, the last
-// of each contact only, and so do copies of what the account's other devices
-// send. All else is sent at once, behind what waits from the same sender. The
-// state itself, and what waits, is the session's.
+// While nobody looks at a client, presence, chat states and what contacts publish
+// of themselves wait for it, the last of each only. Receipts and markers wait too,
+// and copies of what the account's other devices send, until the client is woken
+// by something else. All else is sent at once, behind what waits from the same
+// sender. The state itself, and what waits, is the session's.
 package csi
 
 import (
@@ -32,22 +33,24 @@ func (feature) AppendXML(w *xmltree.Writer) {
 }
 
 // wait says what becomes of a stanza for an inactive client (XEP-0352 §3.2).
-func wait(st *stanza.Stanza) session.Wait {
-	switch st.Kind {
-	case stanza.Presence:
-		if st.Type == "" || st.Type == stanza.Unavailable {
-			return session.Presence
-		}
-	case stanza.Message:
-		if st.Type == stanza.TypeError {
-			return session.Urgent // something one has sent did not arrive
-		}
-		if stateOnly(st) {
-			return session.State
-		}
+func wait(st *stanza.Stanza) session.Waiting {
+	switch {
+	case st.Kind == stanza.Presence && (st.Type == "" || st.Type == stanza.Unavailable):
+		return session.Waiting{Wait: session.Presence}
+	case st.Kind != stanza.Message || st.Type == stanza.TypeError: // an error: something one has sent did not arrive
+		return session.Waiting{}
+	case stateOnly(st):
+		return session.Waiting{Wait: session.State}
+	case noteOnly(st):
+		return session.Waiting{Wait: session.Whole}
+	case st.Type == stanza.Headline && st.Has(nameEvent) && !st.Has(nameBody):
+		return published(st)
 	}
-	return session.Urgent
+	// XEP-0085 §3: who sends a message is active, whatever came before.
+	return session.Waiting{Over: st.Has(nameBody)}
 }
+
+var nameBody = xmltree.Name{Space: ns.Client, Local: "body"}
 
 // stateOnly reports whether a message says nothing but what its sender is doing
 // (XEP-0085).
@@ -61,4 +64,27 @@ func stateOnly(st *stanza.Stanza) bool {
 		}
 	}
 	return false
+}
+
+// noteOnly reports whether a message says nothing but what became of another:
+// that it arrived (XEP-0184), or was seen (XEP-0333). Nobody is called for that,
+// but each counts: they name messages.
+func noteOnly(st *stanza.Stanza) bool {
+	note := false
+	for c := range st.Children() {
+		switch n := c.Name(); n.Space {
+		case ns.Receipts:
+			note = note || n.Local == "received"
+		case ns.Markers:
+			note = note || n.Local != "markable"
+		case ns.ChatStates, ns.Hints, ns.StanzaID, ns.Delay:
+		case ns.Client:
+			if n.Local != "thread" {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return note
 }
