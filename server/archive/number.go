@@ -14,9 +14,8 @@ import (
 func (f *Filter) count(r *storage.Reader, b bounds, most int) (int, error) {
 	n := 0
 	for row, err := range f.query(r, selection{
-		`SELECT count(*) FROM (SELECT 1 FROM message WHERE owner = $1 AND id > $2 AND id < $3 AND NOT transit LIMIT $4) AS matching`,
-		`SELECT count(*) FROM (SELECT 1 FROM message WHERE owner = $1 AND id > $2 AND id < $3 AND NOT transit
-			AND peer = $5 AND ($6 = '' OR resource = $6) LIMIT $4) AS matching`,
+		`SELECT count(*) FROM (SELECT 1` + inRange + ` LIMIT $4 + 0) AS matching`,
+		`SELECT count(*) FROM (SELECT 1` + ofPeer + ` LIMIT $4 + 0) AS matching`,
 	}, b, most+1) {
 		if err == nil {
 			err = row.Scan(&n)
@@ -29,6 +28,26 @@ func (f *Filter) count(r *storage.Reader, b bounds, most int) (int, error) {
 		return -1, nil
 	}
 	return n, nil
+}
+
+// countFrom returns the same of all, of which a page with others behind it was
+// read from one end: what is in it need not be looked for again.
+func (f *Filter) countFrom(r *storage.Reader, all bounds, p *Page, out *Found) (int, error) {
+	n := len(out.Messages)
+	if n == 0 || n > p.Count {
+		return f.count(r, all, p.Count)
+	}
+	rest, first, last := all, out.Messages[0].ID, out.Messages[n-1].ID
+	if p.Descending == p.Backwards {
+		rest.lo = max(first, last)
+	} else {
+		rest.hi = min(first, last)
+	}
+	more, err := f.count(r, rest, p.Count-n)
+	if more < 0 || err != nil {
+		return more, err
+	}
+	return n + more, nil
 }
 
 // at returns the id of the message of that number, 0 if there are not so many.
@@ -57,9 +76,15 @@ func (f *Filter) at(r *storage.Reader, b bounds, p *Page) (id int64, err error) 
 // one, and reads no further backwards.
 func (f *Filter) number(r *storage.Reader, all, at bounds, p *Page, out *Found) (err error) {
 	fromEnd := all == at // of the set
-	if fromEnd && !out.More {
+	switch {
+	case fromEnd && !out.More:
 		out.Count = len(out.Messages)
-	} else if out.Count, err = f.count(r, all, p.Count); err != nil {
+	case fromEnd:
+		out.Count, err = f.countFrom(r, all, p, out)
+	default:
+		out.Count, err = f.count(r, all, p.Count)
+	}
+	if err != nil {
 		return err
 	}
 	switch {

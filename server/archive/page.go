@@ -53,10 +53,15 @@ type Found struct {
 	Index    int       // of the first in the page; -1: not told
 }
 
-// What matches: in a range of ids, and with a peer.
+// What matches: in a range of ids, and with a peer. Most rows are of others, so
+// that is looked at first.
+//
+// A limit is a sum, because SQLite looks at one that is only a parameter when it
+// plans, and so plans anew each time it is run, which costs more than the reading.
 const (
-	inRange = ` FROM message WHERE owner = $1 AND id > $2 AND id < $3 AND NOT transit`
-	ofPeer  = inRange + ` AND peer = $5 AND ($6 = '' OR resource = $6)`
+	ofOwner = ` FROM message WHERE owner = $1 AND id > $2 AND id < $3`
+	inRange = ofOwner + ` AND NOT transit`
+	ofPeer  = ofOwner + ` AND peer = $5 AND ($6 = '' OR resource = $6) AND NOT transit`
 )
 
 // selection is a statement with and without a peer.
@@ -65,9 +70,9 @@ type selection struct{ all, peer string }
 // pages are read forward or backward in time.
 func pages(forward bool) selection {
 	if forward {
-		return selection{`SELECT id, stanza` + inRange + ` ORDER BY id LIMIT $4`, `SELECT id, stanza` + ofPeer + ` ORDER BY id LIMIT $4`}
+		return selection{`SELECT id, stanza` + inRange + ` ORDER BY id LIMIT $4 + 0`, `SELECT id, stanza` + ofPeer + ` ORDER BY id LIMIT $4 + 0`}
 	}
-	return selection{`SELECT id, stanza` + inRange + ` ORDER BY id DESC LIMIT $4`, `SELECT id, stanza` + ofPeer + ` ORDER BY id DESC LIMIT $4`}
+	return selection{`SELECT id, stanza` + inRange + ` ORDER BY id DESC LIMIT $4 + 0`, `SELECT id, stanza` + ofPeer + ` ORDER BY id DESC LIMIT $4 + 0`}
 }
 
 // query runs a statement for what is between the bounds; n is its $4.
