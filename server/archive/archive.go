@@ -120,7 +120,7 @@ func ReadWaiting(r *storage.Reader, owner, behind, upTo, read int64, rows, bytes
 	for row, err := range r.Query(`SELECT m.id, m.transit, m.stanza FROM offline o
 		JOIN message m ON m.owner = o.owner AND m.id = o.id
 		WHERE o.owner = $1 AND o.id > $2 AND o.id <= $3 AND (m.transit OR o.id > $5)
-		ORDER BY o.id LIMIT $4`, owner, behind, upTo, rows+1, read) {
+		ORDER BY o.id LIMIT $4 + 0`, owner, behind, upTo, rows+1, read) {
 		if err != nil {
 			return nil, false, err
 		}

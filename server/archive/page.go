@@ -191,6 +191,7 @@ func (p *Page) narrow(b *bounds) {
 // rows reads messages, beginning at one of the bounds.
 func (f *Filter) rows(r *storage.Reader, b bounds, p *Page, forward bool, out *Found) error {
 	left := p.Bytes
+	out.Messages = make([]Message, 0, min(p.Rows, 64))
 	for row, err := range f.query(r, pages(forward), b, p.Rows+1) {
 		if err != nil {
 			return err

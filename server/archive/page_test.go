@@ -262,3 +262,43 @@ func TestIDs(t *testing.T) {
 		t.Errorf("%d spellings of one id", n)
 	}
 }
+
+// TestCountOfOne: beside a page the messages of one person are counted only if
+// they need not be looked for among too many others.
+func TestCountOfOne(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, db *storage.DB) {
+		o := open(t, db)
+		nurse := jid.MustParse("nurse@capulet.example/a")
+		var ops []storage.Op
+		for i := range 800 {
+			peer := nurse
+			if i%300 == 0 { // 0, 300, 600
+				peer = juliet
+			}
+			ops = append(ops, o.put(o.id(), at(began.Add(time.Duration(i)*time.Second), 0), peer, false, false, 1))
+		}
+		o.commit(ops...)
+		for _, tt := range []struct {
+			rows, most int
+			back       bool
+			want       int
+		}{
+			{3, 100, false, 3},     // all are in the page
+			{2, 100, false, 3},     // one behind it among 499
+			{1, 100, false, -1},    // the other two are among 799
+			{1, 100, true, -1},     // or 600
+			{2, 100, true, 3},      // or 300
+			{1, 100_000, false, 3}, // to whom only asks for that it is worth it
+		} {
+			f := archive.Filter{Owner: o.id(), With: juliet.Bare()}
+			var found archive.Found
+			err := db.Read(t.Context(), func(r *storage.Reader) (err error) {
+				found, err = archive.Read(r, &f, &archive.Page{Rows: tt.rows, Bytes: 1 << 20, Count: tt.most, Backwards: tt.back})
+				return err
+			})
+			if err != nil || found.Count != tt.want {
+				t.Errorf("%+v: count %d, %v", tt, found.Count, err)
+			}
+		}
+	})
+}

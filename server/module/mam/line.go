@@ -10,7 +10,6 @@ import (
 	"kith/server/cluster"
 	"kith/server/session"
 	"kith/server/storage"
-	"kith/xmpp/jid"
 	"kith/xmpp/ns"
 	"kith/xmpp/stanza"
 	"kith/xmpp/xep/forward"
@@ -132,6 +131,8 @@ func (q *request) fin(found *archive.Found) *xmam.Fin {
 // limits are for what was a stanza before.
 var limits = xmltree.Limits{Bytes: 4 << 20, Depth: 256, Elements: 1 << 16, Attrs: 1 << 10, Namespaces: 1 << 12}
 
+var nameMessage = xmltree.Name{Space: ns.Client, Local: stanza.Message.String()}
+
 // results writes what the client gets of each message. They share their memory.
 func (q *request) results(list []archive.Message) []session.Entry {
 	size := 0
@@ -139,7 +140,8 @@ func (q *request) results(list []archive.Message) []session.Entry {
 		size += q.page.Each + len(m.Stanza)
 	}
 	entries := make([]session.Entry, 0, len(list)+1)
-	to := q.address.String()
+	to, from := q.address.String(), q.owner.String()
+	result := xmam.Result{QueryID: q.queryID}
 	var w xmltree.Writer
 	b := make([]byte, 0, size)
 	for i := range list {
@@ -154,10 +156,12 @@ func (q *request) results(list []archive.Message) []session.Entry {
 		}
 		begin := len(b)
 		w.Reset(b, ns.Client)
-		stanza.New(stanza.Message, "", q.owner, jid.JID{}, &xmam.Result{
-			QueryID: q.queryID, ID: q.ids.Format(q.filter.Owner, m.ID),
-			Forwarded: forward.Forwarded{Stamp: archive.Time(m.ID), Stanza: el},
-		}).AppendXML(&w)
+		result.ID = q.ids.Format(q.filter.Owner, m.ID)
+		result.Forwarded = forward.Forwarded{Stamp: archive.Time(m.ID), Stanza: el}
+		w.Open(nameMessage)
+		w.Attr("from", from)
+		result.AppendXML(&w)
+		w.Close()
 		b = w.Bytes()
 		// Without a recipient the tail is what stands behind the name.
 		tail := b[begin+len("<")+len(stanza.Message.String()) : len(b) : len(b)]
