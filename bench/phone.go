@@ -16,10 +16,10 @@ import (
 // Phone is a day of a mobile client that is mostly in a pocket (XEP-0352), in
 // little time.
 type Phone struct {
-	Repeats
 	Contacts int           `help:"How many contacts the phone's owner has. They are made contacts first, unless they are. With the owner, before them, and two strangers, behind them, these are the accounts." default:"200" group:"Load"`
 	Seed     uint64        `help:"Which day it is: the same seed is the same day, whatever the server." default:"1" group:"Load"`
 	Day      time.Duration `help:"How long the 24 hours take." default:"4m" group:"Load"`
+	Days     int           `name:"repetitions" help:"How many such days are measured; the medians are told." default:"1" group:"Measurement"`
 	Tail     time.Duration `help:"How long the phone's modem stays awake after the last byte, in the time of that day; what comes later wakes it up." default:"11s" group:"Measurement"`
 }
 
@@ -28,7 +28,7 @@ func (b Phone) Check() error {
 	if b.Day < time.Second || b.Tail < time.Second || b.Tail > time.Hour {
 		return errors.New("--day must not be below 1s, --tail be from 1s to 1h")
 	}
-	return errors.Join(b.check(), atLeast(10, "--contacts", b.Contacts))
+	return errors.Join(atLeast(1, "--repetitions", b.Days), atLeast(10, "--contacts", b.Contacts))
 }
 
 // scale turns time of the day into time of the measurement.
@@ -51,7 +51,7 @@ func (b Phone) run(ctx context.Context, r *run) error {
 		return err
 	}
 	events := trace(b.Seed, b.Contacts)
-	for i := range b.Repetitions {
+	for i := range b.Days {
 		if err := r.quiet(ctx); err != nil {
 			return err
 		}
@@ -59,7 +59,7 @@ func (b Phone) run(ctx context.Context, r *run) error {
 		p.phone.seen.Store(p.seen)
 		before, air := r.read(), p.radio.read()
 		plain := p.phone.plain.Load()
-		if err := p.live(ctx, events, fmt.Sprintf("living a day, %d of %d", i+1, b.Repetitions)); err != nil {
+		if err := p.live(ctx, events, fmt.Sprintf("living a day, %d of %d", i+1, b.Days)); err != nil {
 			return err
 		}
 		day := r.read().since(before)

@@ -174,7 +174,7 @@ func TestScenarios(t *testing.T) {
 	})
 	t.Run("phone", func(t *testing.T) {
 		measure(t, h.Options, bench.Register{Count: 15})
-		r := measure(t, h.Options, bench.Phone{Repeats: bench.Repeats{Repetitions: 2}, Contacts: 12, Seed: 1, Day: 2 * time.Second, Tail: 5 * time.Minute})
+		r := measure(t, h.Options, bench.Phone{Days: 2, Contacts: 12, Seed: 1, Day: 2 * time.Second, Tail: 5 * time.Minute})
 		between(t, r, "state_indication", 1, 1)
 		between(t, r, "wakeups_in_pocket", 1, 200)
 		between(t, r, "awake_hours_in_pocket", 0.1, 20)
@@ -326,7 +326,7 @@ func TestCheck(t *testing.T) {
 		bench.Chat{Loop: loop, Phases: short, Pairs: 1, Body: 31}, bench.Chat{Loop: loop, Phases: short, Body: 32},
 		bench.Chat{Loop: loop, Pairs: 1, Body: 32}, bench.Chat{Phases: short, Pairs: 1, Body: 32},
 		bench.Presence{Loop: loop, Phases: short, Accounts: 5, Contacts: 3}, bench.Presence{Loop: loop, Phases: short, Accounts: 4, Contacts: 4},
-		bench.Phone{}, bench.Phone{Repeats: once, Contacts: 9, Day: time.Minute, Tail: time.Second}, bench.Phone{Repeats: once, Contacts: 10, Day: time.Minute},
+		bench.Phone{}, bench.Phone{Days: 1, Contacts: 9, Day: time.Minute, Tail: time.Second}, bench.Phone{Days: 1, Contacts: 10, Day: time.Minute},
 		bench.Archive{}, bench.Offline{}, bench.Offline{Repeats: once, Senders: 1, Receivers: 2, Messages: 1, Body: 32, Patience: 1},
 	} {
 		if err := s.Check(); err == nil || !strings.Contains(err.Error(), "-") && !strings.Contains(err.Error(), "sessions") {

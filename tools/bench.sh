@@ -40,7 +40,7 @@ measure() { # measure SCENARIO CASE FLAG...
 	"$kith" bench "$scenario" --address "127.0.0.1:$port" --ca "$dir/data/localhost.crt" --server-pid "$pid" \
 		--label "kith/$case" --json "$@" >>"$dir/figures"
 }
-measure register register --count 202
+measure register register --count 203
 measure idle idle-200 200 --settle 5s
 measure login login --count 100 --stages tls,full
 steady=(--warmup 1s --duration 2s)
@@ -48,6 +48,7 @@ measure chat chat-w1 --window 1 "${steady[@]}"
 measure chat chat-w16 --window 16 "${steady[@]}"
 measure chat chat-500/s --rate 500 "${steady[@]}"
 measure presence presence-w8 --accounts 50 --contacts 10 --window 8 "${steady[@]}"
+measure phone phone --day 40s
 measure offline offline --messages 1000
 measure archive archive --messages 200
 if [ "$1" != - ]; then

@@ -174,6 +174,7 @@ func (o *outbound) settle(h uint32) (settled []Entry, err error) {
 func (s *Session) Ack() {
 	s.mu.Lock()
 	if !s.closed {
+		s.releaseWhole() // who asks is awake
 		h, _ := s.In.H()
 		s.put(Entry{Tail: xmltree.Marshal(negotiate.Ack{H: h}, ns.Client)})
 	}

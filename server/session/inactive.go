@@ -136,7 +136,7 @@ func (s *Session) release(from string) {
 // its senders have sent before.
 func (s *Session) releaseWhole() {
 	h := s.inactive
-	if h.whole == 0 {
+	if h == nil || h.whole == 0 {
 		return
 	}
 	last := make(map[string]int)
