@@ -17,8 +17,9 @@ func (f *Filter) count(r *storage.Reader, b bounds, most int) (int, error) {
 	}
 	n := 0
 	for row, err := range f.query(r, selection{
-		`SELECT count(*) FROM (SELECT 1` + inRange + ` LIMIT $4 + 0) AS matching`,
-		`SELECT count(*) FROM (SELECT 1` + ofPeer + ` LIMIT $4 + 0) AS matching`,
+		`SELECT count(*) FROM (SELECT 1 FROM message WHERE owner = $1 AND id > $2 AND id < $3 AND NOT transit LIMIT $4 + 0) AS matching`,
+		`SELECT count(*) FROM (SELECT 1 FROM message WHERE owner = $1 AND id > $2 AND id < $3
+			AND peer = $5 AND ($6 = '' OR resource = $6) AND NOT transit LIMIT $4 + 0) AS matching`,
 	}, b, most+1) {
 		if err == nil {
 			err = row.Scan(&n)
@@ -42,7 +43,7 @@ const looked = 500
 func (f *Filter) countNear(r *storage.Reader, b bounds, most int) (int, error) {
 	all, n := 0, 0
 	err := r.QueryRow(`SELECT count(*), coalesce(sum(CASE WHEN peer = $5 AND ($6 = '' OR resource = $6) AND NOT transit THEN 1 ELSE 0 END), 0)
-		FROM (SELECT peer, resource, transit`+ofOwner+` LIMIT $4 + 0) AS near`,
+		FROM (SELECT peer, resource, transit FROM message WHERE owner = $1 AND id > $2 AND id < $3 LIMIT $4 + 0) AS near`,
 		f.Owner, b.lo, b.hi, looked+1, f.With.Bare().String(), f.With.Resource()).Scan(&all, &n)
 	if all > looked || n > most {
 		n = -1
