@@ -114,10 +114,11 @@ func (b Phone) befriend(ctx context.Context, r *run) error {
 			return err
 		}
 		c.index[s.account] = n
-		s.listen(func(el xmltree.Element) { c.grant(s, el, func(int) bool { return false }) }, nil)
 		all = append(all, s)
 	}
-	owner.listen(func(el xmltree.Element) { c.grant(owner, el, func(int) bool { return true }) }, nil)
+	for _, s := range all { // the index is complete
+		s.listen(func(el xmltree.Element) { c.grant(s, el, func(int) bool { return s == owner }) }, nil)
+	}
 	for i, s := range all[1:] {
 		if err := s.send(stanza.New(stanza.Presence, stanza.Subscribe, jid.JID{}, owner.account)); err != nil {
 			return fmt.Errorf("subscribe to %s: %w", owner.account, err)

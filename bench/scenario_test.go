@@ -178,7 +178,7 @@ func TestScenarios(t *testing.T) {
 		between(t, r, "state_indication", 1, 1)
 		between(t, r, "wakeups_in_pocket", 1, 200)
 		between(t, r, "awake_hours_in_pocket", 0.1, 20)
-		between(t, r, "tls_records", 50, 2000)
+		between(t, r, "tls_records", 10, 2000)
 		between(t, r, "urgent", 60, 200)
 		between(t, r, "deferrable", 60, 400)
 		between(t, r, "missing", 0, 0)
