@@ -1,6 +1,7 @@
 package server
 
 import (
+	"kith/server/component"
 	"kith/server/config"
 	"kith/server/module"
 	"kith/server/route"
@@ -27,3 +28,6 @@ func (s *Server) Sessions() int64 { return s.router.Stats().Sessions }
 
 // Router is the router.
 func (s *Server) Router() *route.Router { return s.router }
+
+// Components are the external components.
+func (s *Server) Components() *component.Server { return s.comps }

@@ -67,6 +67,7 @@ func StreamSpecs() []module.Spec {
 		module.RFC(5802, "SCRAM, with SHA-1, SHA-256 (RFC 7677) and SHA-512, and their -PLUS"),
 		module.RFC(7628, "OAUTHBEARER"),
 		module.RFC(9266, "tls-exporter; tls-server-end-point by RFC 5929"),
+		module.XEP(114, "1.6").Partly("jabber:component:accept"),
 		module.XEP(178, "1.2").Partly("log-in of clients"),
 		module.XEP(198, "1.6.3"),
 		module.XEP(368, "1.1.0").Partly("direct TLS for clients"),

@@ -57,7 +57,9 @@ func (s *Server) Reload() (report web.Report, err error) {
 	s.people.close() // what is under way is finished
 	s.people = sources
 	s.clients.Configure(next)
+	s.comps.Configure(next)
 	s.router.SetHosts(hosts)
+	s.connect()
 	s.jobs.start(hosts)
 	s.reloaded(next)
 
@@ -69,6 +71,11 @@ func (s *Server) Reload() (report web.Report, err error) {
 		switch {
 		case change.Key == "hosts":
 			report.Changed = append(report.Changed, hostChanges(c.Hosts, next.Hosts)...)
+		case change.Key == "component":
+			report.Changed = append(report.Changed, componentChanges(c, next)...)
+			if s.closed && len(next.Listen.Component) > 0 {
+				report.Restart = append(report.Restart, "component: there was none at the start, so that listen.component is not open")
+			}
 		case change.Restart:
 			report.Restart = append(report.Restart, describe(change))
 		default:
@@ -93,6 +100,23 @@ func hostChanges(old, now []jid.JID) (lines []string) {
 	}
 	if len(lines) == 0 {
 		lines = append(lines, fmt.Sprintf("hosts: %s is the first one now", now[0]))
+	}
+	return lines
+}
+
+// componentChanges tells of components that came, went and changed.
+func componentChanges(old, now *config.Config) (lines []string) {
+	added, removed, changed := config.ComponentChanges(old, now)
+	for _, list := range []struct {
+		names []string
+		what  string
+	}{{added, "added"}, {removed, "removed; its streams end"}, {changed, "changed"}} {
+		for _, name := range list.names {
+			lines = append(lines, fmt.Sprintf("component %s: %s", name, list.what))
+		}
+	}
+	if len(lines) == 0 {
+		lines = append(lines, "component: in another order")
 	}
 	return lines
 }

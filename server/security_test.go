@@ -3,6 +3,7 @@ package server_test
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -21,12 +22,26 @@ const (
 // states are what a client's stream goes through.
 var states = []string{"before TLS", "before login", "before bind", "bound"}
 
+// everywhere are the states of all streams.
+var everywhere = append(slices.Clip(states), "component before the handshake", "component")
+
 // reach opens a stream and brings it to a state. What was received on the way is
 // forgotten.
 func reach(t *testing.T, s *xmpptest.Server, state string) *xmpptest.Client {
 	t.Helper()
-	if state == "bound" {
+	switch state {
+	case "bound":
 		return s.MustConnect("mercutio@" + host)
+	case "component":
+		return s.MustConnectComponent(echo)
+	case "component before the handshake":
+		c := s.ComponentSocket(state, echo)
+		if err := c.Header(); err != nil {
+			t.Fatal(err)
+		}
+		s.Settle()
+		c.Received()
+		return c
 	}
 	c, err := s.Open(state, host, state != "before TLS")
 	if err != nil {
@@ -135,7 +150,7 @@ func TestHostileXML(t *testing.T) {
 		{"attribute flood", "<message " + many("a%d='' ", 200) + "/>", stream.ErrPolicyViolation},
 		{"namespace flood", "<message>" + many("<b xmlns='urn:%d'/>", 65) + "</message>", stream.ErrPolicyViolation},
 	}
-	for _, state := range states {
+	for _, state := range everywhere {
 		t.Run(state, func(t *testing.T) {
 			secure(t, func(t *testing.T, s *xmpptest.Server) {
 				for _, tt := range tests {
@@ -155,8 +170,9 @@ func TestHostileXML(t *testing.T) {
 						}
 					}
 					c.Cut()
+					s.Settle()
 				}
-			})
+			}, xmpptest.Components(echo))
 		})
 	}
 }
@@ -184,10 +200,15 @@ func TestHostileHeader(t *testing.T) {
 	}
 	t.Run("all", func(t *testing.T) {
 		secure(t, func(t *testing.T, s *xmpptest.Server) {
-			for _, tt := range tests {
+			for i, tt := range append(slices.Clip(tests), tests...) {
 				c, err := s.Socket("stranger", host, false)
 				if err != nil {
 					t.Fatal(err)
+				}
+				if i >= len(tests) { // the same as a component
+					c.Cut()
+					c = s.ComponentSocket("stranger", echo)
+					tt.in = strings.ReplaceAll(tt.in, "jabber:client", "jabber:component:accept")
 				}
 				if err := c.Send(tt.in); err != nil && len(tt.in) < 10_000 {
 					t.Errorf("%s: send: %v", tt.class, err)
@@ -199,7 +220,7 @@ func TestHostileHeader(t *testing.T) {
 				}
 				c.Cut()
 			}
-		})
+		}, xmpptest.Components(echo))
 	})
 }
 
@@ -224,12 +245,12 @@ func TestOversize(t *testing.T) {
 // TestClosedInAnyState: who closes is answered, however far it has come.
 func TestClosedInAnyState(t *testing.T) {
 	secure(t, func(t *testing.T, s *xmpptest.Server) {
-		for _, state := range states {
+		for _, state := range everywhere {
 			c := reach(t, s, state)
 			c.MustSend("</stream:stream>")
 			if ended, err := c.Ended(); !ended || err != io.EOF {
 				t.Errorf("%s: the stream ended: %v, %v; want true, EOF", state, ended, err)
 			}
 		}
-	})
+	}, xmpptest.Components(echo))
 }

@@ -23,6 +23,7 @@ import (
 	"kith/server/c2s"
 	"kith/server/caps"
 	"kith/server/cluster"
+	"kith/server/component"
 	"kith/server/config"
 	"kith/server/module"
 	"kith/server/module/admin"
@@ -50,9 +51,11 @@ type Server struct {
 	router   *route.Router
 	clients  *c2s.Server
 	people   people // guarded by reloading, once there are clients
+	comps    *component.Server
 	web      *web.Server
 	jobs     jobs
 	begun    time.Time
+	closed   bool // there was no component at the start: their port is not open
 
 	reloading sync.Mutex // guards what follows, and is held for a whole reload
 	reloaded  func(*config.Config)
@@ -63,7 +66,7 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	s := &Server{version: version, log: log, begun: time.Now(), reloaded: func(*config.Config) {}}
+	s := &Server{version: version, log: log, begun: time.Now(), closed: len(c.Component) == 0, reloaded: func(*config.Config) {}}
 	id, warnings, err := loadIdentity(c, time.Now())
 	if err != nil {
 		return nil, err
@@ -111,9 +114,11 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	if err := s.clients.Restore(ctx, s.db); err != nil {
 		return nil, err
 	}
+	s.comps = component.New(c, s.router, log)
+	s.connect()
 	s.web = web.New(web.Parts{
 		Config: c, Version: version, Log: log, Begun: s.begun,
-		DB: s.db, Accounts: s.accounts, Router: s.router, Cluster: s.cluster, Clients: s.clients,
+		DB: s.db, Accounts: s.accounts, Router: s.router, Cluster: s.cluster, Clients: s.clients, Components: s.comps,
 		Reload: s.Reload,
 	})
 	s.jobs.start(hosts)
@@ -130,6 +135,9 @@ func (s *Server) part(ctx context.Context, id int64, j jid.JID) error {
 	s.router.Take(sts...)
 	return nil
 }
+
+// connect tells the router of who takes what is for other domains.
+func (s *Server) connect() { s.router.SetRemotes(s.comps.Remotes(), nil) }
 
 // speak returns what a stream to a host is encrypted with.
 func (s *Server) speak(host string) *tls.Config { return s.identity.Load().of(host) }
@@ -166,6 +174,10 @@ func (s *Server) hosts(c *config.Config) ([]*module.Host, error) {
 // Serve serves one connection of a client; direct says that TLS begins at once.
 // It returns at once.
 func (s *Server) Serve(c net.Conn, direct bool) { s.clients.Take(c, direct) }
+
+// ServeComponent serves one connection of an external component. It returns at
+// once.
+func (s *Server) ServeComponent(c net.Conn) { s.comps.Take(c) }
 
 // Accounts are the server's accounts.
 func (s *Server) Accounts() *account.Store { return s.accounts }
@@ -226,7 +238,7 @@ const stopWithin = 15 * time.Second
 func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
-	err := s.clients.Close(ctx)
+	err := errors.Join(s.clients.Close(ctx), s.comps.Close(ctx))
 	s.jobs.close()
 	s.reloading.Lock()
 	s.people.close()
@@ -262,6 +274,9 @@ func (s *Server) listen() (ls []listener, err error) {
 	c := conf.Listen
 	open("clients", c.Client, func(l net.Listener) error { return s.clients.Serve(l, false) })
 	open("clients with TLS", c.ClientTLS, func(l net.Listener) error { return s.clients.Serve(l, true) })
+	if !s.closed {
+		open("components", c.Component, s.comps.Serve)
+	}
 	open("administration", c.Admin, s.web.ServeAdmin)
 	if err != nil {
 		return ls, err

@@ -26,14 +26,15 @@ var (
 // Client is the client's end of a stream. It answers nothing on its own, and
 // keeps what it receives until somebody asks.
 type Client struct {
-	server *Server
-	Name   string
-	host   string
-	conn   *Conn
-	tcp    *stream.TCP
-	logged *client.Client // nil: not logged in by the library
-	done   sync.WaitGroup // the reader
-	over   bool           // the scenario knows of the end
+	server  *Server
+	Name    string
+	host    string
+	content string // namespace of what a stream carries, "" for a client's
+	conn    *Conn
+	tcp     *stream.TCP
+	logged  *client.Client // nil: not logged in by the library
+	done    sync.WaitGroup // the reader
+	over    bool           // the scenario knows of the end
 
 	mu      sync.Mutex // guards what follows
 	changed sync.Cond
@@ -109,6 +110,9 @@ func (s *Server) MustBeOnline(jids ...string) []*Client {
 }
 
 func (c *Client) available() error {
+	if c.logged == nil { // a component
+		return nil
+	}
 	return c.logged.Send(stanza.New(stanza.Presence, "", jid.JID{}, jid.JID{}))
 }
 

@@ -31,9 +31,10 @@ type block struct {
 
 // head is what holds before the first step.
 type head struct {
-	config   []string
-	accounts []string
-	admins   []string
+	config     []string
+	accounts   []string
+	admins     []string
+	components []string
 }
 
 // verb is what happens in a step.
@@ -99,11 +100,13 @@ func parseScenario(text string) (*scenario, error) {
 			cur.config = slices.Concat(common.config, cur.config)
 			cur.accounts = slices.Concat(common.accounts, cur.accounts)
 			cur.admins = slices.Concat(common.admins, cur.admins)
+			cur.components = slices.Concat(common.components, cur.components)
 			s.blocks = append(s.blocks, cur)
 		case len(s.blocks) == 0: // the file's own head
 			common.config = append(common.config, cur.config...)
 			common.accounts = append(common.accounts, cur.accounts...)
 			common.admins = append(common.admins, cur.admins...)
+			common.components = append(common.components, cur.components...)
 		}
 	}
 	for i := 0; i < len(s.lines); {
@@ -158,12 +161,16 @@ func join(a, b string) string {
 // add understands one statement.
 func (b *block) add(line string, n, count int) error {
 	key, rest, ok := strings.Cut(line, ":")
-	if ok && (key == "config" || key == "accounts" || key == "admins") {
+	if ok && (key == "config" || key == "accounts" || key == "admins" || key == "components") {
 		if len(b.steps) > 0 {
 			return errors.New(key + ": stands before the first step")
 		}
-		if key == "config" {
+		switch key {
+		case "config":
 			b.config = append(b.config, strings.TrimSpace(rest))
+			return nil
+		case "components":
+			b.components = append(b.components, components(rest)...)
 			return nil
 		}
 		names, err := list(rest)

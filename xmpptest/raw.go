@@ -64,6 +64,9 @@ func (c *Client) StartTLS() error {
 
 // Header sends a stream header to the host of the client.
 func (c *Client) Header() error {
+	if c.content != "" {
+		return c.open(func() error { return c.tcp.Open(stream.Header{To: c.host, Content: c.content}) })
+	}
 	return c.open(func() error {
 		return c.tcp.Open(stream.Header{To: c.host, Version: stream.Version, Lang: "en", Content: ns.Client})
 	})

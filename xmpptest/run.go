@@ -54,6 +54,7 @@ var cast = map[string][]string{
 //	A authenticates              PLAIN and the header behind it; the features are received
 //	A restarts the stream        a header, behind TLS or <success/>
 //	A > <xml/>                   A sends; several elements are sent at once; {base64 \0romeo\0secret} is encoded
+//	                             and {sha1 text} to the hexadecimal hash
 //	A > raw: text                the same for what is not well-formed, with \n \0 \xNN \uNNNN \\
 //	A < <xml/>                   the next element that A receives
 //	A <* <xml/>                  one of those that A has received
@@ -78,6 +79,12 @@ var cast = map[string][]string{
 //	config: registration.mode = "open"
 //	accounts: nurse, mercutio@capulet.example
 //	admins: bard
+//	components: plays.shakespeare.lit, echo.montague.example
+//	components: irc.montague.example { connections = 2, subdomains = true }
+//
+// An external component acts by the name of its domain, or for a second connection
+// with something behind a slash. It connects, or is online, by the handshake of
+// XEP-0114; its secret is Password.
 //
 // Accounts that act are made on demand, with Password; others are named so. An
 // address given there is that of its name.
@@ -139,16 +146,17 @@ func runFile(t *testing.T, file string, opts []Option) {
 
 // run is one run of a block.
 type run struct {
-	t        *testing.T
-	file     string
-	lines    []string
-	server   *Server
-	accounts map[string]jid.JID // by name
-	clients  map[string]*Client
-	order    []string // of the clients
-	vars     vars
-	sent     *step // the last that was sent
-	edits    edits
+	t          *testing.T
+	file       string
+	lines      []string
+	server     *Server
+	accounts   map[string]jid.JID // by name
+	components map[string]bool
+	clients    map[string]*Client
+	order      []string // of the clients
+	vars       vars
+	sent       *step // the last that was sent
+	edits      edits
 }
 
 func (r *run) block(b block, opts []Option) error {
@@ -157,6 +165,9 @@ func (r *run) block(b block, opts []Option) error {
 	}
 	if err := r.introduce(b); err != nil {
 		return r.fail(b.line, err)
+	}
+	if len(b.components) > 0 {
+		opts = append(slices.Clone(opts), Components(b.components...))
 	}
 	r.server = New(r.t, opts...)
 	for _, name := range b.accounts {
@@ -191,6 +202,14 @@ func (r *run) introduce(b block) error {
 			}
 			r.accounts[name] = j
 		}
+	}
+	r.components = make(map[string]bool)
+	for _, text := range b.components {
+		domain, _, err := component(text)
+		if err != nil {
+			return err
+		}
+		r.components[domain] = true
 	}
 	for _, name := range b.accounts {
 		if !strings.Contains(name, "@") {
@@ -321,6 +340,14 @@ func (r *run) act(st *step, actor string) error {
 }
 
 func (r *run) connect(actor string) error {
+	if domain := r.component(actor); domain != "" {
+		c, err := r.server.ConnectComponent(actor, domain)
+		if err != nil {
+			return err
+		}
+		r.add(actor, c)
+		return nil
+	}
 	j, err := r.address(actor)
 	if err != nil {
 		return err
@@ -350,6 +377,17 @@ func (r *run) online(actors []string) error {
 
 func (r *run) open(st *step, actor string) error {
 	host := st.host
+	if domain := r.component(actor); domain != "" {
+		if host == "" {
+			host = domain
+		}
+		c := r.server.ComponentSocket(actor, host)
+		r.add(actor, c)
+		if st.verb == opensSocket {
+			return nil
+		}
+		return c.Header()
+	}
 	if host == "" {
 		j, err := r.address(actor)
 		if err != nil {
@@ -376,6 +414,7 @@ func (r *run) send(st *step, c *Client) error {
 		if text, err = r.vars.fill(text); err != nil {
 			return err
 		}
+		text = hashAll(text)
 	}
 	r.sent = st
 	return c.Send(text)

@@ -50,11 +50,12 @@ var (
 type Option func(*options)
 
 type options struct {
-	toml     []string
-	url      string
-	buffer   int
-	real     bool                      // Real
-	database func(t testing.TB) string // for each block
+	toml       []string
+	components []string
+	url        string
+	buffer     int
+	real       bool                      // Real
+	database   func(t testing.TB) string // for each block
 }
 
 // Config changes the configuration: TOML, in the form of kith.toml. Of several,
@@ -85,6 +86,7 @@ type Server struct {
 	server  *server.Server // nil while it is stopped
 	clients []*Client
 	port    int
+	secret  string           // of the components
 	known   map[jid.JID]bool // accounts that were made
 }
 
@@ -92,7 +94,7 @@ type Server struct {
 // bubble it must be called by the bubble's test.
 func New(t testing.TB, opts ...Option) *Server {
 	t.Helper()
-	s := &Server{t: t, bubble: inBubble(), dir: t.TempDir(), known: make(map[jid.JID]bool), log: new(buffer), port: 50000}
+	s := &Server{t: t, bubble: inBubble(), dir: t.TempDir(), known: make(map[jid.JID]bool), log: new(buffer), port: 50000, secret: Password}
 	s.opts.buffer = bufferSize
 	for _, o := range opts {
 		o(&s.opts)
@@ -130,11 +132,14 @@ func (s *Server) configure() error {
 	c := map[string]any{
 		"hosts":  Hosts,
 		"data":   filepath.Join(s.dir, "data"),
-		"listen": map[string]any{"client": []string{}, "client_tls": []string{}, "admin": []string{}},
+		"listen": map[string]any{"client": []string{}, "client_tls": []string{}, "component": []string{}, "admin": []string{}},
 		"tls":    map[string]any{"certificate": filepath.Join(s.dir, "server.crt"), "key": filepath.Join(s.dir, "server.key")},
 	}
 	if s.opts.url != "" {
 		c["storage"] = map[string]any{"url": s.opts.url}
+	}
+	if err := s.configureComponents(c); err != nil {
+		return err
 	}
 	for _, text := range s.opts.toml {
 		var more map[string]any

@@ -179,6 +179,12 @@ func (c statusCmd) Run() error {
 	for _, h := range s.Hosts {
 		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\n", h.Host, h.Accounts, h.Sessions, h.Delivered, h.Kept, h.Bounced, h.Waiting)
 	}
+	if len(s.Components) > 0 {
+		fmt.Fprintln(t, "\ncomponent\tconnections\tsent\treceived\tbounced\tqueued")
+		for _, c := range s.Components {
+			fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\n", c.Host, c.Connections, c.Sent, c.Received, c.Bounced, c.Queued)
+		}
+	}
 	return errors.Join(t.Flush(), unwell(s))
 }
 

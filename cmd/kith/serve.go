@@ -107,6 +107,9 @@ func greeting(c *config.Config, fingerprint, program string) string {
 	fmt.Fprintf(&b, "Kith %s serves %s.\n\n", version, strings.Join(names, ", "))
 	line("clients", join(c.Listen.Client, " (STARTTLS)"))
 	line("", join(c.Listen.ClientTLS, " (direct TLS)"))
+	if len(c.Component) > 0 {
+		line("components", join(c.Listen.Component, ""))
+	}
 	if len(c.Listen.Admin) > 0 {
 		line("health", "http://"+c.Listen.Admin[0].String()+"/healthz, /readyz, /metrics")
 	}

@@ -41,7 +41,7 @@ type Config struct {
 	// Who may make an account over the network.
 	Registration Registration `toml:"registration"`
 	// External components (XEP-0114), one table for each.
-	Component []Component `toml:"component" later:"true"`
+	Component []Component `toml:"component" secret:"true"`
 	// What one peer may cost the server. The values are generous for people and tight for machines.
 	Limits Limits `toml:"limits"`
 	// What the server writes to standard error about its own work.
@@ -74,8 +74,9 @@ type Listen struct {
 	ServerTLS []netip.AddrPort `toml:"server_tls" later:"true"`
 	// HTTPS: WebSocket, BOSH, upload, web chat, host-meta.
 	HTTPS []netip.AddrPort `toml:"https" later:"true"`
-	// External components (XEP-0114). The stream is not encrypted: keep it on loopback.
-	Component []netip.AddrPort `toml:"component" later:"true"`
+	// External components (XEP-0114). Their streams are not encrypted, so that these are addresses of loopback. It is open
+	// if there is a component in the configuration when the server starts.
+	Component []netip.AddrPort `toml:"component"`
 	// Health and metrics, for the operator, over plain HTTP. Keep it on loopback, or behind a proxy that asks who is there.
 	Admin []netip.AddrPort `toml:"admin"`
 }
@@ -152,14 +153,6 @@ type Registration struct {
 	Per time.Duration `toml:"per"`
 }
 
-// Component is a table [[component]].
-type Component struct {
-	// The component's domain.
-	Host jid.JID `toml:"host"`
-	// File with the secret shared with the component.
-	SecretFile string `toml:"secret_file"`
-}
-
 // Log is the table [log].
 type Log struct {
 	// The least severity that is written: "debug", "info", "warn" or "error". What people say to each other is never written.
@@ -175,6 +168,7 @@ func Default() *Config {
 		Listen: Listen{
 			Client:    []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), 5222)},
 			ClientTLS: []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), 5223)},
+			Component: []netip.AddrPort{loopback(5347)},
 			Admin:     []netip.AddrPort{loopback(5280)},
 		},
 		Storage:      Storage{URL: "sqlite:kith.db"},
@@ -197,6 +191,7 @@ func Local(dataDir string) *Config {
 	c.Listen = Listen{
 		Client:    []netip.AddrPort{loopback(5222)},
 		ClientTLS: []netip.AddrPort{loopback(5223)},
+		Component: []netip.AddrPort{loopback(5347)},
 		Admin:     []netip.AddrPort{loopback(5280)},
 	}
 	c.Registration = Registration{Mode: Open, Per: time.Hour}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,25 @@ func TestErrors(t *testing.T) {
 			`kith.toml:6:11: modules.mam.enabled: wanted true or false, got "no"`},
 		{"module that is no table", minimal + "[modules]\nmam = false\n",
 			`kith.toml:6:7: modules.mam: wanted a table, got false`},
+		{"component without a host", minimal + "[[component]]\nsecret_file = \"key.pem\"\n",
+			`kith.toml:5:3: component[0].host: wanted the component's domain, such as host = "irc.example.org"`},
+		{"component without a secret", minimal + "[[component]]\nhost = \"irc.example.org\"\n",
+			`kith.toml:5:3: component[0].secret_file: wanted a file with the secret that the component knows`},
+		{"component whose secret is not there", minimal + "[[component]]\nhost = \"irc.example.org\"\nsecret_file = \"no\"\n",
+			`kith.toml:7:15: component[0].secret_file: cannot read no: no such file or directory`},
+		{"component with the name of a host", minimal + "[[component]]\nhost = \"EXAMPLE.org\"\nsecret_file = \"key.pem\"\n",
+			`kith.toml:6:8: component[0].host: "example.org" is one of the hosts; a component has a domain of its own`},
+		{"component with a user", minimal + "[[component]]\nhost = \"me@irc.example.org\"\nsecret_file = \"key.pem\"\n",
+			`kith.toml:6:8: component[0].host: wanted a domain such as "irc.example.org", got the address "me@irc.example.org"`},
+		{"component twice", minimal + "[[component]]\nhost = \"irc.example.org\"\nsecret_file = \"key.pem\"\n[[component]]\nhost = \"irc.example.org\"\nsecret_file = \"key.pem\"\n",
+			`kith.toml:9:8: component[1].host: "irc.example.org" is there twice`},
+		{"component listed by nobody", minimal + "[[component]]\nhost = \"irc.example.org\"\nsecret_file = \"key.pem\"\nlisted_by = [\"example.com\"]\n",
+			`kith.toml:8:14: component[0].listed_by[0]: "example.com" is not one of the hosts`},
+		{"component with a small queue", minimal + "[[component]]\nhost = \"irc.example.org\"\nsecret_file = \"key.pem\"\nqueue = 0\nconnections = 0\n",
+			"kith.toml:8:9: component[0].queue: wanted at least the size of one stanza, 256KiB, got 0B\n" +
+				"kith.toml:9:15: component[0].connections: wanted at least 1, got 0"},
+		{"components beyond loopback", minimal + "[listen]\ncomponent = [\"192.0.2.1:5347\"]\n",
+			`kith.toml:6:14: listen.component[0]: the streams of components are not encrypted: wanted an address of loopback, such as "127.0.0.1:5347", got "192.0.2.1:5347"; for a component on another machine use a tunnel`},
 		{"two errors, in the order of the file", minimal + "[log]\nlevel = 1\n[limits]\nlogin = 2\n",
 			"kith.toml:6:9: log.level: wanted \"debug\", \"info\", \"warn\" or \"error\", got 1\n" +
 				"kith.toml:8:9: limits.login: wanted a duration such as \"30s\", \"5m\", \"12h\" or \"7d\", got 2"},
@@ -129,12 +149,10 @@ func TestNotInThisVersion(t *testing.T) {
 		"[listen]\nserver = [\"[::]:5269\"]\n":     "6:1: listen.server",
 		"[listen]\nserver_tls = [\"[::]:5270\"]\n": "6:1: listen.server_tls",
 		"[listen]\nhttps = [\"[::]:443\"]\n":       "6:1: listen.https",
-		"[listen]\ncomponent = [\"[::1]:5347\"]\n": "6:1: listen.component",
-		"acme = true\n": "5:1: tls.acme",
-		"[[component]]\nhost = \"irc.example.org\"\n": "5:3: component",
-		"[gateway.sms]\nx = 1\n":                      "5:2: gateway",
-		"[cluster]\n":                                 "5:2: cluster",
-		"[limits]\nstanza_server = \"1MiB\"\n":        "6:1: limits.stanza_server",
+		"acme = true\n":                            "5:1: tls.acme",
+		"[gateway.sms]\nx = 1\n":                   "5:2: gateway",
+		"[cluster]\n":                              "5:2: cluster",
+		"[limits]\nstanza_server = \"1MiB\"\n":     "6:1: limits.stanza_server",
 	} {
 		write(t, minimal+in)
 		want := "kith.toml:" + key + ": not in this version"
@@ -146,6 +164,48 @@ func TestNotInThisVersion(t *testing.T) {
 	write(t, minimal+"acme = false\n[listen]\nserver = []\nhttps = []\n")
 	if _, err := config.Load("kith.toml"); err != nil {
 		t.Errorf("Load with acme = false, server = [], https = []: %v, want no error", err)
+	}
+}
+
+func TestComponent(t *testing.T) {
+	write(t, minimal+"[[component]]\nhost = \"IRC.example.org\"\nsecret_file = \"irc.secret\"\nqueue_age = \"0s\"\n")
+	if err := os.WriteFile("irc.secret", []byte(" hush\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load("kith.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Component{Host: jid.MustParse("irc.example.org"), SecretFile: "irc.secret", Connections: 1, Queue: config.MiB, Secret: "hush"}
+	if len(c.Component) != 1 || !reflect.DeepEqual(c.Component[0], want) {
+		t.Errorf("Load: components %+v, want %+v", c.Component, want)
+	}
+	for _, tt := range []struct {
+		listed []string
+		host   string
+		want   bool
+	}{
+		{nil, "example.org", true}, {nil, "xample.org", false}, {nil, "example.com", false},
+		{[]string{"example.com"}, "example.org", false}, {[]string{"example.com"}, "example.com", true},
+	} {
+		comp := want
+		for _, l := range tt.listed {
+			comp.ListedBy = append(comp.ListedBy, jid.MustParse(l))
+		}
+		if got := comp.IsListedBy(jid.MustParse(tt.host)); got != tt.want {
+			t.Errorf("listed by %v: IsListedBy(%s) = %v, want %v", tt.listed, tt.host, got, tt.want)
+		}
+	}
+	// A secret is not shown when it changes.
+	if err := os.WriteFile("irc.secret", []byte("hushed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	next, changes, err := c.Reload()
+	if err != nil || len(changes) != 1 || changes[0] != (config.Change{Key: "component"}) || next.Component[0].Secret != "hushed" {
+		t.Errorf("Reload with another secret: %+v, %v; want one change of component, without values", changes, err)
+	}
+	if added, removed, changed := config.ComponentChanges(c, next); added != nil || removed != nil || !slices.Equal(changed, []string{"irc.example.org"}) {
+		t.Errorf("ComponentChanges = %v, %v, %v; want irc.example.org changed", added, removed, changed)
 	}
 }
 

@@ -167,6 +167,9 @@ func elements(v any) ([]any, bool) {
 func (d *decoder) list(at path, list []any, into reflect.Value) {
 	all := reflect.MakeSlice(into.Type(), len(list), len(list))
 	for i, v := range list {
+		if entry, ok := all.Index(i).Addr().Interface().(interface{ Default() }); ok {
+			entry.Default()
+		}
 		d.value(at.index(i), v, all.Index(i))
 	}
 	into.Set(all)

@@ -124,6 +124,7 @@ func (d *decoder) complete(c *Config) {
 		c.Host[name] = h
 	}
 	d.completePeople(c, relative)
+	d.secrets(c, relative)
 	if c.Storage.URLFile == "" {
 		return
 	}

@@ -20,6 +20,7 @@ func (d *decoder) validate(c *Config) {
 	d.hostTables(c)
 	d.people(c)
 	d.listeners(c)
+	d.components(c)
 	d.pair(path{"tls"}, c.TLS.Certificate, c.TLS.Key)
 	d.readable(path{"tls", "client_ca"}, c.TLS.ClientCA)
 	if !c.Local {
@@ -135,6 +136,7 @@ func (l Listen) all() []listener {
 	return []listener{
 		{"client", l.Client, true},
 		{"client_tls", l.ClientTLS, true},
+		{"component", l.Component, false},
 		{"admin", l.Admin, false},
 	}
 }

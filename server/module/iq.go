@@ -96,3 +96,19 @@ func (h *Host) Earlies() []Early { return h.early }
 
 // ServiceOf returns the service of a domain, nil if there is none.
 func (h *Host) ServiceOf(domain jid.JID) Service { return h.services[domain] }
+
+// Request is something that a host answers.
+type Request struct {
+	Type   string // "get" or "set"
+	Name   xmltree.Name
+	Target Target // one
+}
+
+// Requests lists what the host answers, in no order.
+func (h *Host) Requests() []Request {
+	var all []Request
+	for k := range h.iqs {
+		all = append(all, Request{k.typ, k.name, k.target})
+	}
+	return all
+}

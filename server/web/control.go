@@ -23,24 +23,25 @@ const maxChange = 64 << 10
 
 // Status is what kith status shows.
 type Status struct {
-	Version    string       `json:"version"`
-	Begun      time.Time    `json:"begun"`
-	Hosts      []HostStatus `json:"hosts"`
-	Database   string       `json:"database"`
-	Healthy    bool         `json:"healthy"`
-	Problem    string       `json:"problem,omitempty"`
-	Accounts   int          `json:"accounts"`
-	Sessions   int64        `json:"sessions"`
-	Resumable  int          `json:"resumable"` // of the sessions, with a stream or without
-	Streams    int          `json:"streams"`
-	Waiting    int          `json:"waiting_for_login"`
-	Delivered  int64        `json:"stanzas_delivered"`
-	Bounced    int64        `json:"stanzas_bounced"`
-	Commits    int64        `json:"commits"`
-	CommitMean float64      `json:"commit_mean_ms"`
-	Heap       uint64       `json:"heap_bytes"`   // in use
-	Memory     uint64       `json:"memory_bytes"` // that the system gave
-	Panics     int64        `json:"panics"`
+	Version    string            `json:"version"`
+	Begun      time.Time         `json:"begun"`
+	Hosts      []HostStatus      `json:"hosts"`
+	Components []ComponentStatus `json:"components,omitempty"`
+	Database   string            `json:"database"`
+	Healthy    bool              `json:"healthy"`
+	Problem    string            `json:"problem,omitempty"`
+	Accounts   int               `json:"accounts"`
+	Sessions   int64             `json:"sessions"`
+	Resumable  int               `json:"resumable"` // of the sessions, with a stream or without
+	Streams    int               `json:"streams"`
+	Waiting    int               `json:"waiting_for_login"`
+	Delivered  int64             `json:"stanzas_delivered"`
+	Bounced    int64             `json:"stanzas_bounced"`
+	Commits    int64             `json:"commits"`
+	CommitMean float64           `json:"commit_mean_ms"`
+	Heap       uint64            `json:"heap_bytes"`   // in use
+	Memory     uint64            `json:"memory_bytes"` // that the system gave
+	Panics     int64             `json:"panics"`
 }
 
 // HostStatus is what kith status shows of a host: messages are counted since the
@@ -53,6 +54,17 @@ type HostStatus struct {
 	Kept      int64  `json:"messages_kept"`      // for nobody was there
 	Bounced   int64  `json:"messages_bounced"`
 	Waiting   int    `json:"messages_waiting"` // now, for a client to take them
+}
+
+// ComponentStatus is what kith status shows of an external component: stanzas are
+// counted since the start.
+type ComponentStatus struct {
+	Host        string `json:"host"`
+	Connections int    `json:"connections"`
+	Sent        int64  `json:"stanzas_sent"` // to it
+	Received    int64  `json:"stanzas_received"`
+	Bounced     int64  `json:"stanzas_bounced"` // because it was not there
+	Queued      int    `json:"stanzas_queued"`  // now
 }
 
 // Change is what a command changes of an account.
@@ -262,6 +274,9 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 			Host: h.Host, Accounts: accounts[h.Host], Sessions: h.Sessions,
 			Delivered: h.Delivered, Kept: h.Kept, Bounced: h.Bounced, Waiting: waiting[h.Host],
 		})
+	}
+	for _, c := range s.Components.Stats() {
+		st.Components = append(st.Components, ComponentStatus{c.Host, c.Connections, c.Sent, c.Received, c.Bounced, c.Queued})
 	}
 	reply(w, st)
 }

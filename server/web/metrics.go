@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kith/server/component"
 	"kith/server/route"
 )
 
@@ -76,6 +77,24 @@ func hostFigures() []hostFigure {
 	}
 }
 
+// componentFigure is a metric that each external component has.
+type componentFigure struct {
+	name, help string
+	kind       prometheus.ValueType
+	value      func(component.Stats) int64
+}
+
+func componentFigures() []componentFigure {
+	return []componentFigure{
+		{"kith_component_connections", "Streams of a component.", gauge, func(c component.Stats) int64 { return int64(c.Connections) }},
+		{"kith_component_queue", "Stanzas that wait for a component.", gauge, func(c component.Stats) int64 { return int64(c.Queued) }},
+		{"kith_component_queue_bytes", "Size of the stanzas that wait for a component.", gauge, func(c component.Stats) int64 { return int64(c.QueuedBytes) }},
+		{"kith_component_sent_total", "Stanzas written to a component.", counter, func(c component.Stats) int64 { return c.Sent }},
+		{"kith_component_received_total", "Stanzas that a component has sent.", counter, func(c component.Stats) int64 { return c.Received }},
+		{"kith_component_bounced_total", "Stanzas for a component that were sent back.", counter, func(c component.Stats) int64 { return c.Bounced }},
+	}
+}
+
 // accountsName is a metric of each host that has to be read from the database.
 const accountsName = "kith_host_accounts"
 
@@ -133,6 +152,13 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		d := prometheus.NewDesc(f.name, f.help, label, nil)
 		for _, h := range hosts {
 			ch <- prometheus.MustNewConstMetric(d, f.kind, float64(f.value(h)), h.Host)
+		}
+	}
+	components := c.s.Components.Stats()
+	for _, f := range componentFigures() {
+		d := prometheus.NewDesc(f.name, f.help, []string{"component"}, nil)
+		for _, st := range components {
+			ch <- prometheus.MustNewConstMetric(d, f.kind, float64(f.value(st)), st.Host)
 		}
 	}
 	if by := c.s.accounts(); by != nil {

@@ -18,6 +18,7 @@ import (
 	"kith/server/account"
 	"kith/server/c2s"
 	"kith/server/cluster"
+	"kith/server/component"
 	"kith/server/config"
 	"kith/server/route"
 	"kith/server/storage"
@@ -25,16 +26,17 @@ import (
 
 // Parts are what the pages speak of.
 type Parts struct {
-	Config   *config.Config // that of the start
-	Version  string
-	Log      *slog.Logger
-	Begun    time.Time
-	DB       *storage.DB
-	Accounts *account.Store
-	Router   *route.Router
-	Cluster  *cluster.Local
-	Clients  *c2s.Server
-	Reload   func() (Report, error) // takes up the configuration
+	Config     *config.Config // that of the start
+	Version    string
+	Log        *slog.Logger
+	Begun      time.Time
+	DB         *storage.DB
+	Accounts   *account.Store
+	Router     *route.Router
+	Cluster    *cluster.Local
+	Clients    *c2s.Server
+	Components *component.Server
+	Reload     func() (Report, error) // takes up the configuration
 }
 
 // Server answers HTTP.

@@ -25,6 +25,7 @@ import (
 	"kith/server/archive"
 	"kith/server/c2s"
 	"kith/server/cluster"
+	"kith/server/component"
 	"kith/server/config"
 	"kith/server/module"
 	"kith/server/route"
@@ -60,7 +61,8 @@ func start(t *testing.T) *Server {
 	r.Start(cl)
 	return New(Parts{
 		Config: c, Version: "1.2.3", Log: log, Begun: time.Now(), DB: db, Accounts: accounts, Router: r, Cluster: cl,
-		Clients: c2s.New(c, accounts, r, cl, func(string) *tls.Config { return nil }, log),
+		Clients:    c2s.New(c, accounts, r, cl, func(string) *tls.Config { return nil }, log),
+		Components: component.New(c, r, log),
 	})
 }
 

@@ -137,6 +137,14 @@ func (w *writer) section(f reflect.StructField, v reflect.Value) {
 	if t.Kind() == reflect.Map {
 		t, v = t.Elem(), reflect.Zero(t.Elem())
 	}
+	if t.Kind() == reflect.Slice {
+		t = t.Elem()
+		entry := reflect.New(t)
+		if d, ok := entry.Interface().(interface{ Default() }); ok {
+			d.Default()
+		}
+		v = entry.Elem()
+	}
 	if t.Kind() == reflect.Struct && t != reflect.TypeFor[config.Table]() {
 		w.WriteString("\n")
 		w.keys(t.Name(), v, true)

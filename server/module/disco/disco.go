@@ -24,6 +24,11 @@ var Module = module.Define("disco", attach,
 func attach(h *module.Host, _ struct{}) error {
 	h.DiscoFeature(ns.DiscoInfo, ns.DiscoItems)
 	h.AccountFeature(ns.DiscoInfo, ns.DiscoItems)
+	for i := range h.Config.Component {
+		if c := &h.Config.Component[i]; c.IsListedBy(h.Domain) {
+			h.DiscoItem(module.DiscoItem{JID: c.Host, Name: c.Name})
+		}
+	}
 	h.IQ(stanza.Get, xdisco.NameInfo, module.ToServer, hostInfo)
 	h.IQ(stanza.Get, xdisco.NameItems, module.ToServer, hostItems)
 	h.IQ(stanza.Get, xdisco.NameInfo, module.ToAccount, accountInfo)
