@@ -18,6 +18,7 @@ import (
 	"kith/server/module/ping"
 	"kith/server/module/presence"
 	"kith/server/module/private"
+	"kith/server/module/privilege"
 	"kith/server/module/register"
 	"kith/server/module/reporting"
 	"kith/server/module/retraction"
@@ -43,6 +44,7 @@ func Modules() []module.Definition {
 		private.Module,
 		vcard.Module,
 		addressing.Module,
+		privilege.Module,
 		presence.Module,
 		caps.Module,
 		last.Module,

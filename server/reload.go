@@ -57,8 +57,8 @@ func (s *Server) Reload() (report web.Report, err error) {
 	s.people.close() // what is under way is finished
 	s.people = sources
 	s.clients.Configure(next)
-	s.comps.Configure(next)
 	s.router.SetHosts(hosts)
+	s.comps.Configure(next)
 	s.connect()
 	s.jobs.start(hosts)
 	s.reloaded(next)

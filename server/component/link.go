@@ -3,12 +3,14 @@ package component
 import (
 	"cmp"
 	"hash/maphash"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"kith/server/config"
+	"kith/xmpp/jid"
 	"kith/xmpp/stanza"
 	"kith/xmpp/stream"
 )
@@ -125,7 +127,7 @@ func (l *link) again() (left []item) {
 		all = append(all, c.queue.items...)
 		c.queue = queue{}
 	}
-	slices.SortFunc(all, func(a, b item) int { return cmp.Compare(a.seq, b.seq) })
+	slices.SortStableFunc(all, func(a, b item) int { return cmp.Compare(a.seq, b.seq) })
 	for _, it := range all {
 		if !l.place(it) {
 			left = append(left, it)
@@ -159,10 +161,11 @@ func (l *link) full() bool {
 	return len(l.streams)+l.joining >= l.conf.Connections
 }
 
-// join gives the link a stream; what waits goes there. It answers false if the
-// component has gone from the configuration, or has another secret than the one
-// that was shown.
+// join gives the link a stream; what waits goes there, behind what the hosts have
+// to say to the component. It answers false if the component has gone from the
+// configuration, or has another secret than the one that was shown.
 func (l *link) join(c *conn, secret string) bool {
+	told, then := l.greetings()
 	l.mu.Lock()
 	l.joining--
 	if l.closed || l.conf.Secret != secret {
@@ -171,9 +174,66 @@ func (l *link) join(c *conn, secret string) bool {
 	}
 	l.streams = append(l.streams, c)
 	left := l.again()
+	behind := c.queue
+	c.queue = queue{}
+	for _, it := range append(told, behind.items...) {
+		c.queue.add(it)
+	}
+	c.wakeUp()
 	l.mu.Unlock()
 	l.bounce(left, errFull)
+	then()
 	return true
+}
+
+// greetings are what the hosts have to say to the component, and what they have to
+// do then. It does not matter whether that fits a queue: it is little.
+func (l *link) greetings() (told []item, then func()) {
+	component := l.address()
+	var all []func()
+	for _, h := range l.server.router.Hosts() {
+		for _, f := range h.Greetings() {
+			sts, then := f(component)
+			for _, st := range sts {
+				told = append(told, item{st: st, bytes: st.Whole(), at: time.Now()})
+			}
+			if then != nil {
+				all = append(all, then)
+			}
+		}
+	}
+	return told, func() {
+		for _, f := range all {
+			f()
+		}
+	}
+}
+
+// greet greets the component anew on a stream that it has.
+func (l *link) greet(c *conn) {
+	told, then := l.greetings()
+	l.mu.Lock()
+	for _, it := range told {
+		l.next++
+		it.seq = l.next
+		c.queue.add(it)
+	}
+	c.wakeUp()
+	l.mu.Unlock()
+	then()
+}
+
+// Connected reports whether the component is connected.
+func (l *link) Connected() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.streams) > 0
+}
+
+func (l *link) address() jid.JID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conf.Host
 }
 
 // leave takes a stream away that reads and writes no more. What it has not
@@ -272,11 +332,17 @@ func (l *link) configure(c *config.Component) func() {
 	defer l.mu.Unlock()
 	old := l.conf
 	l.conf = c
-	var end []*conn
-	if old.Secret != c.Secret {
+	var end, greet []*conn
+	switch {
+	case old.Secret != c.Secret:
 		end = slices.Clone(l.streams)
+	case !reflect.DeepEqual(old.Privileges, c.Privileges):
+		greet = slices.Clone(l.streams)
 	}
 	return func() {
+		for _, s := range greet {
+			l.greet(s)
+		}
 		for _, s := range end {
 			l.server.wg.Go(func() { s.end(stream.ErrReset.With("the secret was changed")) })
 		}

@@ -28,6 +28,8 @@ type Component struct {
 	Queue Size `toml:"queue"`
 	// How long a stanza may wait for the component to connect before it is sent back; "0s" sends it back at once.
 	QueueAge time.Duration `toml:"queue_age"`
+	// What it may do in the place of accounts (XEP-0356); see the page on components.
+	Privileges Privileges `toml:"privileges" example:"{ roster = \"both\", message = \"outgoing\" }"`
 
 	// Secret is what SecretFile holds.
 	Secret string `toml:"-"`
@@ -36,6 +38,7 @@ type Component struct {
 // Default sets what holds where a table says nothing.
 func (c *Component) Default() {
 	c.Connections, c.Queue, c.QueueAge = 1, 1*MiB, 30*time.Second
+	c.Privileges.RosterPush = true
 }
 
 // IsListedBy reports whether a host has the component among its services.
@@ -92,6 +95,7 @@ func (d *decoder) components(c *Config) {
 				d.invalid(at.with("listed_by").index(j), show(h.String())+" is not one of the hosts")
 			}
 		}
+		d.privileges(at.with("privileges"), c, &comp.Privileges)
 		d.least(at.with("connections"), comp.Connections, 1)
 		if comp.Queue < c.Limits.Stanza {
 			d.invalid(at.with("queue"), "wanted at least the size of one stanza, "+c.Limits.Stanza.String()+", got "+comp.Queue.String())

@@ -120,6 +120,9 @@ func TestErrors(t *testing.T) {
 		{"component with a small queue", minimal + "[[component]]\nhost = \"irc.example.org\"\nsecret_file = \"key.pem\"\nqueue = 0\nconnections = 0\n",
 			"kith.toml:8:9: component[0].queue: wanted at least the size of one stanza, 256KiB, got 0B\n" +
 				"kith.toml:9:15: component[0].connections: wanted at least 1, got 0"},
+		{"privileges that there are none of", minimal + "[[component]]\nhost = \"irc.example.org\"\nsecret_file = \"key.pem\"\n[component.privileges]\nroster = \"all\"\npresence = \"roster\"\n",
+			"kith.toml:9:10: component[0].privileges.roster: wanted \"none\", \"get\", \"set\" or \"both\", got \"all\"\n" +
+				"kith.toml:10:12: component[0].privileges.presence: \"roster\" needs a right to read rosters: wanted roster = \"get\" or \"both\" with it"},
 		{"components beyond loopback", minimal + "[listen]\ncomponent = [\"192.0.2.1:5347\"]\n",
 			`kith.toml:6:14: listen.component[0]: the streams of components are not encrypted: wanted an address of loopback, such as "127.0.0.1:5347", got "192.0.2.1:5347"; for a component on another machine use a tunnel`},
 		{"two errors, in the order of the file", minimal + "[log]\nlevel = 1\n[limits]\nlogin = 2\n",
@@ -177,6 +180,7 @@ func TestComponent(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config.Component{Host: jid.MustParse("irc.example.org"), SecretFile: "irc.secret", Connections: 1, Queue: config.MiB, Secret: "hush"}
+	want.Privileges.RosterPush = true
 	if len(c.Component) != 1 || !reflect.DeepEqual(c.Component[0], want) {
 		t.Errorf("Load: components %+v, want %+v", c.Component, want)
 	}

@@ -50,6 +50,8 @@ type Host struct {
 	wait     func(*stanza.Stanza) session.Waiting
 	jobs     []Job
 	specs    []Spec
+	greets   []GreetFunc
+	toHost   map[xmltree.Name]Step
 }
 
 // Router takes stanzas that the server makes, after the batch under way is

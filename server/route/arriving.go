@@ -49,6 +49,9 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 		Store: a.store, Owed: a.owed, Brief: a.brief, Settled: a.again}
 	a.sent, a.copies = false, false
 	t.After(a)
+	if a.router.answered(t, &a.read) {
+		return
+	}
 	if a.To.Local() == "" {
 		a.server()
 		return
@@ -96,7 +99,11 @@ func (a *Arriving) server() {
 	case a.Kind == stanza.IQ:
 		a.router.answer(&a.Transit, a.asker, module.ToServer, a.refuse)
 	case a.Kind == stanza.Message:
-		a.refuse(stanza.ErrServiceUnavailable)
+		if f := a.Host.Addressed(a.Stanza); f == nil {
+			a.refuse(stanza.ErrServiceUnavailable)
+		} else if err := f(context.Background(), &a.Transit); err != nil && !errors.Is(err, module.Stop) {
+			a.refuse(err)
+		}
 	}
 }
 

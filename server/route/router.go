@@ -33,6 +33,7 @@ type Router struct {
 	hosts    atomic.Pointer[hosts]
 	remotes  atomic.Pointer[remotes]
 	online   online
+	asked    asked
 
 	delivered, kept, bad atomic.Int64
 }

@@ -51,6 +51,9 @@ const (
 	Markers    = "urn:xmpp:chat-markers:0"                // XEP-0333
 	Hints      = "urn:xmpp:hints"                         // XEP-0334
 	CSI        = "urn:xmpp:csi:0"                         // XEP-0352
+	Delegation = "urn:xmpp:delegation:2"                  // XEP-0355
+	Privilege  = "urn:xmpp:privilege:2"                   // XEP-0356
+	Privilege1 = "urn:xmpp:privilege:1"                   // XEP-0356 before 0.4
 	StanzaID   = "urn:xmpp:sid:0"                         // XEP-0359
 	PARS       = "urn:xmpp:pars:0"                        // XEP-0379, also in XEP-0445
 	IBRToken   = "urn:xmpp:ibr-token:0"                   // XEP-0445 §3, stream feature

@@ -19,12 +19,16 @@ const big = 200
 // get answers with the roster, or with what has changed since the version that
 // the client has (RFC 6121 §2.1.3, §2.6). From now on the resource gets pushes.
 func (m *contacts) get(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
-	if err := t.Owned(); err != nil {
+	asManager, err := managed(t)
+	if err != nil {
 		return nil, err
 	}
 	q, err := xroster.Parse(t.Payload())
 	if err != nil || t.Payload().First().Exists() {
 		return nil, stanza.ErrBadRequest.With("A request for the roster has no items.")
+	}
+	if asManager {
+		return whole(roster.Of(t.Account).List(), roster.Of(t.Account).Version()), nil
 	}
 	in := interests.Get(t.Sender)
 	if in == nil {

@@ -109,6 +109,7 @@ func interested(a *account.Actor) []*account.Resource {
 
 // push tells all interested resources of a change (RFC 6121 §2.1.6).
 func push(t *module.Transit, i *roster.Item) {
+	pushManagers(t, i)
 	owner, tail := t.Account, pushed(roster.Of(t.Account), i)
 	t.Turn.After(cluster.EffectFunc(func(turn *cluster.Turn) {
 		for _, r := range interested(owner) {
@@ -186,7 +187,7 @@ func hide(t *module.Transit, to jid.JID) {
 // set adds, changes or removes a contact (RFC 6121 §2.3, §2.4, §2.5).
 func (m *contacts) set(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
 	// RFC 6121 §2.3.3
-	if err := t.Owned(); err != nil {
+	if _, err := managed(t); err != nil {
 		return nil, err
 	}
 	want, err := m.wanted(t)
