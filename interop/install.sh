@@ -27,6 +27,8 @@ postgresql|test -n "$(command -v initdb; find /usr/lib/postgresql -name initdb 2
 mcabber|command -v mcabber|a client for the terminal
 profanity|command -v profanity|another one, that blocks and resumes
 tmux|command -v tmux|the terminal in which these clients run
+biboumi|command -v biboumi|a gateway to IRC, as a component
+ngircd|command -v ngircd|the IRC server behind it
 gsasl|command -v gsasl|SCRAM with channel binding, computed by others
 python3|command -v python3|puppets of slixmpp
 python3-venv|test -e /usr/lib/python3/dist-packages/ensurepip -o -n "$(find /usr/lib/python3* -maxdepth 1 -name ensurepip 2>/dev/null)"|the environment slixmpp is installed in
@@ -66,7 +68,7 @@ if [ -n "$need" ]; then
 		apt install $need || { apt update; apt install $need; } || tail -n 5 "$log"
 		# Nor may it come up at the next boot.
 		if [ -n "$made" ] && [ -d /run/systemd/system ]; then
-			for service in prosody postgresql slapd; do
+			for service in prosody postgresql slapd biboumi ngircd; do
 				case $need in *$service*) systemctl disable --quiet $service ;; esac
 			done
 		fi
