@@ -76,12 +76,21 @@ func (s *Server) configureComponents(c map[string]any) error {
 	return nil
 }
 
-// DialComponent opens a connection to the server's port for components.
+// DialComponent opens a connection to the server's port for components; while the
+// server is stopped it is one that ends at once. It may be called from any
+// goroutine.
 func (s *Server) DialComponent() *Conn {
+	s.mu.Lock()
 	s.port++
+	port, srv := s.port, s.server
+	s.mu.Unlock()
 	ours, theirs := Pipe(s.opts.buffer,
-		&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: s.port}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5347})
-	s.server.ServeComponent(theirs)
+		&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5347})
+	if srv == nil {
+		theirs.Close()
+		return ours
+	}
+	srv.ServeComponent(theirs)
 	return ours
 }
 

@@ -83,6 +83,7 @@ type Server struct {
 	roots  *x509.CertPool
 	log    *buffer
 
+	mu      sync.Mutex     // guards server and port against components that dial by themselves
 	server  *server.Server // nil while it is stopped
 	clients []*Client
 	port    int
@@ -211,7 +212,9 @@ func (s *Server) start() {
 	if err != nil {
 		s.t.Fatalf("start the server: %v", err)
 	}
+	s.mu.Lock()
 	s.server = srv
+	s.mu.Unlock()
 }
 
 // stop closes the server and, after it, all clients.
@@ -221,7 +224,9 @@ func (s *Server) stop() {
 		if err := s.server.Close(); err != nil {
 			s.t.Errorf("close the server: %v", err)
 		}
+		s.mu.Lock()
 		s.server = nil
+		s.mu.Unlock()
 	}
 	for _, c := range s.clients {
 		c.end()
@@ -333,7 +338,9 @@ func (s *Server) Dial(direct bool) *Conn { return s.DialFrom("192.0.2.1", direct
 
 // DialFrom is Dial from another address.
 func (s *Server) DialFrom(ip string, direct bool) *Conn {
+	s.mu.Lock()
 	s.port++
+	s.mu.Unlock()
 	to := 5222
 	if direct {
 		to = 5223
