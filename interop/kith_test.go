@@ -4,9 +4,11 @@ package interop_test
 
 import (
 	"flag"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,6 +66,11 @@ func kith(t *testing.T) string {
 // clients only.
 func startKith(t *testing.T, with setup) *server {
 	t.Helper()
+	if with.component != "" {
+		secret := filepath.Join(t.TempDir(), "secret")
+		writeFile(t, secret, componentSecret)
+		return startKithOn(t, "", "[[component]]", "host = "+strconv.Quote(with.component), "secret_file = "+strconv.Quote(secret))
+	}
 	if with.resume > 0 {
 		return startKithOn(t, "", "[limits]", "resume = "+strconv.Quote(with.resume.String()))
 	}
@@ -91,9 +98,13 @@ func startKithOn(t *testing.T, url string, lines ...string) *server {
 	}
 	var config strings.Builder
 	config.WriteString("[listen]\nclient = [" + strconv.Quote(s.addr()) + "]\n")
-	for _, off := range []string{"client_tls", "server", "server_tls", "https", "component", "admin"} {
+	for _, off := range []string{"client_tls", "server", "server_tls", "https", "admin"} {
 		config.WriteString(off + " = []\n")
 	}
+	if slices.Contains(lines, "[[component]]") {
+		s.components = net.JoinHostPort(s.host, strconv.Itoa(freePort(t)))
+	}
+	config.WriteString("component = [" + quoted(s.components) + "]\n")
 	if url != "" {
 		config.WriteString("[storage]\nurl = " + strconv.Quote(url) + "\n")
 	}
@@ -106,6 +117,9 @@ func startKithOn(t *testing.T, url string, lines ...string) *server {
 		t.Helper()
 		p := spawn(t, exec.Command(path, "serve", "--local", "--data", data, "--config", file))
 		p.awaitPort(t, s.addr())
+		if s.components != "" {
+			p.awaitPort(t, s.components)
+		}
 		return p
 	}
 	s.stored = func(t *testing.T, account string) map[string][]string {
@@ -117,4 +131,12 @@ func startKithOn(t *testing.T, url string, lines ...string) *server {
 	s.cert = shownCertificate(t, s)
 	writeFile(t, s.caFile, certificatePEM(s.cert.Raw))
 	return s
+}
+
+// quoted is an element of a list in TOML, nothing if it is empty.
+func quoted(text string) string {
+	if text == "" {
+		return ""
+	}
+	return strconv.Quote(text)
 }

@@ -59,11 +59,16 @@ type server struct {
 	// restores: what can be resumed outlives the server's own restart.
 	restores bool
 
+	components string // address of the listener for components, "" if there is none
+
 	proc  *process
 	start func(t *testing.T) *process // again, with the same data and ports
 }
 
 func (s *server) addr() string { return net.JoinHostPort(s.host, strconv.Itoa(s.port)) }
+
+// componentSecret is that of all external components.
+const componentSecret = "component-secret"
 
 func (s *server) jid(local string) string { return local + "@" + s.domain }
 
@@ -92,6 +97,8 @@ func eachServerWith(t *testing.T, with setup, test func(t *testing.T, s *server)
 type setup struct {
 	modules []string      // of a peer
 	resume  time.Duration // how long a lost stream can be resumed (0: as the server likes)
+	// component is the domain of an external component, whose secret is componentSecret; "" if there is none.
+	component string
 }
 
 // unavailable ends a test whose peer is missing.

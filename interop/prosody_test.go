@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"text/template"
@@ -29,6 +30,8 @@ run_as_root = true
 data_path = {{lua .Dir}}
 interfaces = { {{lua .Host}} }
 c2s_ports = { {{.Port}} }
+component_ports = { {{with .ComponentPort}}{{.}}{{end}} }
+component_interfaces = { {{lua .Host}} }
 modules_enabled = {
 	"roster"; "saslauth"; "tls"; "disco"; "register"; "ping"; "version"; "time";
 	"carbons"; "smacks"; "blocklist";{{range .Modules}} {{lua .}};{{end}}
@@ -45,7 +48,9 @@ log = { info = "*console" }
 ssl = { key = {{lua .Key}}; certificate = {{lua .Cert}} }
 VirtualHost {{lua .Domain}}
 	ssl = { key = {{lua .Key}}; certificate = {{lua .Cert}} }
-`))
+{{with .Component}}Component {{lua .}}
+	component_secret = {{lua $.Secret}}
+{{end}}`))
 
 // startProsody starts a Prosody for localhost with an empty store.
 func startProsody(t *testing.T, with setup) *server {
@@ -65,8 +70,14 @@ func startProsody(t *testing.T, with setup) *server {
 		blocksQuietly:   true,
 	}
 	s.cert = selfSigned(t, s.domain, s.caFile, key)
+	componentPort := 0
+	if with.component != "" {
+		componentPort = freePort(t)
+		s.components = net.JoinHostPort(s.host, strconv.Itoa(componentPort))
+	}
 	var config strings.Builder
 	err := prosodyConfig.Execute(&config, map[string]any{
+		"Component": with.component, "Secret": componentSecret, "ComponentPort": componentPort,
 		"Dir": dir, "Modules": with.modules, "Resume": int(with.resume.Seconds()), "Host": s.host, "Port": s.port, "Domain": s.domain, "Key": key, "Cert": s.caFile,
 	})
 	if err != nil {
@@ -78,6 +89,9 @@ func startProsody(t *testing.T, with setup) *server {
 		t.Helper()
 		p := spawn(t, exec.Command(path, "--config", file, "-F"))
 		p.awaitPort(t, s.addr())
+		if s.components != "" {
+			p.awaitPort(t, s.components)
+		}
 		return p
 	}
 	s.stored = func(t *testing.T, account string) map[string][]string { return archivedIDs(t, s, account) }

@@ -111,6 +111,7 @@ type order struct {
 
 	Resume    bool     `json:"resume,omitempty"` // open: make the stream resumable
 	Cut       bool     `json:"cut,omitempty"`
+	Room      bool     `json:"room,omitempty"` // presence: To is an occupant of a room (XEP-0045), which is entered
 	Show      string   `json:"show,omitempty"`
 	Status    string   `json:"status,omitempty"`
 	Name      string   `json:"name,omitempty"`

@@ -184,6 +184,8 @@ class Client(slixmpp.ClientXMPP):
             presence["show"] = order["show"]
         if order.get("status"):
             presence["status"] = order["status"]
+        if order.get("room"):
+            presence.xml.append(ET.Element("{http://jabber.org/protocol/muc}x"))
         presence.send()
         return {}
 
