@@ -10,6 +10,7 @@ import (
 	"kith/server/module/carbons"
 	"kith/server/module/contact"
 	"kith/server/module/csi"
+	"kith/server/module/delegation"
 	"kith/server/module/disco"
 	"kith/server/module/last"
 	"kith/server/module/legacysession"
@@ -45,6 +46,7 @@ func Modules() []module.Definition {
 		vcard.Module,
 		addressing.Module,
 		privilege.Module,
+		delegation.Module,
 		presence.Module,
 		caps.Module,
 		last.Module,

@@ -336,7 +336,7 @@ func (l *link) configure(c *config.Component) func() {
 	switch {
 	case old.Secret != c.Secret:
 		end = slices.Clone(l.streams)
-	case !reflect.DeepEqual(old.Privileges, c.Privileges):
+	case !reflect.DeepEqual(old.Privileges, c.Privileges), !reflect.DeepEqual(old.Delegate, c.Delegate):
 		greet = slices.Clone(l.streams)
 	}
 	return func() {

@@ -30,6 +30,9 @@ type Component struct {
 	QueueAge time.Duration `toml:"queue_age"`
 	// What it may do in the place of accounts (XEP-0356); see the page on components.
 	Privileges Privileges `toml:"privileges" example:"{ roster = \"both\", message = \"outgoing\" }"`
+	// Namespaces of requests that it answers in the place of the server (XEP-0355), each with the attributes that the
+	// request has to have; for the hosts of its privileges.
+	Delegate map[string][]string `toml:"delegate" example:"{ \"http://jabber.org/protocol/pubsub\" = [] }"`
 
 	// Secret is what SecretFile holds.
 	Secret string `toml:"-"`

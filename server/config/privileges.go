@@ -79,6 +79,16 @@ func (c *Config) PrivilegedWhere(host jid.JID, has func(*Privileges) bool) (list
 	return list
 }
 
+// Delegate returns the component of an address if it answers requests in the place of a host, else nil.
+func (c *Config) Delegate(component, host jid.JID) *Component {
+	for i := range c.Component {
+		if comp := &c.Component[i]; comp.Host == component && comp.PrivilegedAt(host) && len(comp.Delegate) > 0 {
+			return comp
+		}
+	}
+	return nil
+}
+
 func (d *decoder) privileges(at path, c *Config, p *Privileges) {
 	oneOf := func(key path, value string, allowed ...string) {
 		if value != "" && !slices.Contains(allowed, value) {

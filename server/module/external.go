@@ -74,3 +74,18 @@ func (h *Host) Addressed(st *stanza.Stanza) Step {
 	}
 	return nil
 }
+
+// Divert has f say of each request to the host or to one of its accounts whether
+// something else answers it than what was declared with IQ and Query: nil if not.
+func (h *Host) Divert(f func(t *Transit) IQFunc) { h.diverts = append(h.diverts, f) }
+
+// Diverted returns what answers a request in the place of what was declared, nil
+// if nothing does.
+func (h *Host) Diverted(t *Transit) IQFunc {
+	for _, f := range h.diverts {
+		if answer := f(t); answer != nil {
+			return answer
+		}
+	}
+	return nil
+}

@@ -51,6 +51,7 @@ type Host struct {
 	jobs     []Job
 	specs    []Spec
 	greets   []GreetFunc
+	diverts  []func(*Transit) IQFunc
 	toHost   map[xmltree.Name]Step
 }
 

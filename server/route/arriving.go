@@ -250,6 +250,9 @@ func (r *Router) answer(t *module.Transit, asker *cluster.Asker, to module.Targe
 		return
 	}
 	answer, query := t.Host.Answerer(t.Type, t.Payload().Name(), to)
+	if f := t.Host.Diverted(t); f != nil {
+		answer = f
+	}
 	request := t.Stanza
 	switch {
 	case to == module.ToAccount && t.Account != nil && !t.Account.Exists():
