@@ -108,7 +108,7 @@ func TestServe(t *testing.T) {
 			body := st.Child(xmltree.Name{Space: ns.Client, Local: "body"}).Text()
 			switch body {
 			case "slow":
-				time.Sleep(time.Minute)
+				<-time.After(time.Minute)
 			case "panic":
 				panic("as told")
 			case "no":
