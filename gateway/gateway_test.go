@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"kith/xmpp/xep/command"
 	"kith/xmpp/xep/disco"
 	"kith/xmpp/xep/form"
+	"kith/xmpp/xep/privilege"
 	"kith/xmpp/xep/register"
 	"kith/xmpp/xmltree"
 	"kith/xmpptest"
@@ -69,8 +71,14 @@ func (b *book) has(_ context.Context, user jid.JID) bool {
 // attached runs a test with a component that is attached to a server in a bubble.
 func attached(t *testing.T, set func(g *gateway.Component), test func(t *testing.T, s *xmpptest.Server, g *gateway.Component)) {
 	t.Helper()
+	attachedAs(t, domain, set, test)
+}
+
+// attachedAs is attached with a table of the component's, see xmpptest.Components.
+func attachedAs(t *testing.T, table string, set func(g *gateway.Component), test func(t *testing.T, s *xmpptest.Server, g *gateway.Component)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := xmpptest.New(t, xmpptest.Components(domain))
+		s := xmpptest.New(t, xmpptest.Components(table))
 		g := gateway.New(gateway.Config{
 			Domain: jid.MustParse(domain), Secret: xmpptest.Password,
 			Identities: []disco.Identity{{Category: "gateway", Type: "irc", Name: "IRC"}},
@@ -266,6 +274,29 @@ func TestRegister(t *testing.T) {
 			t.Errorf("log %v, want %s", log, want)
 		}
 	})
+}
+
+// TestPrivileges: what the server grants (XEP-0356) is known, and what another
+// component says of itself is not taken for the server's word.
+func TestPrivileges(t *testing.T) {
+	attachedAs(t, domain+` { privileges = { roster = "get", iq = { "jabber:iq:version" = "both" } } }`, func(*gateway.Component) {},
+		func(t *testing.T, s *xmpptest.Server, g *gateway.Component) {
+			want := privilege.Perms{{Access: "roster", Type: "get", Push: "true"},
+				{Access: "iq", Spaces: []privilege.Space{{NS: "jabber:iq:version", Type: "both"}}}}
+			if got := g.Privileges(jid.MustParse("montague.example")); !reflect.DeepEqual(got, want) {
+				t.Errorf("granted %+v, want %+v", got, want)
+			}
+			r := s.MustBeOnline("romeo@montague.example/orchard")[0]
+			r.MustSend("<message to='" + domain + "'><privilege xmlns='urn:xmpp:privilege:2'><perm access='message' type='outgoing'/></privilege></message>")
+			s.Settle()
+			for _, host := range []string{"montague.example", "romeo@montague.example"} {
+				for _, p := range g.Privileges(jid.MustParse(host)) {
+					if p.Access == "message" {
+						t.Errorf("believes a user that it may send for %s", host)
+					}
+				}
+			}
+		})
 }
 
 // TestReconnect: the component is there again after the server was away, and
