@@ -91,6 +91,9 @@ type Facts struct {
 	Bound []func(t *Transit, r *account.Resource)
 	// Unbound: a session has ended. Its unavailable presence was broadcast.
 	Unbound []func(t *Transit, r *account.Resource)
+	// Rekeyed: the account has got another password. by is the session that has asked
+	// for it, nil if none has; all others end.
+	Rekeyed []func(t *Transit, by *account.Resource)
 	// Blocking: the account has changed whom it blocks. Who was blocked is to see no
 	// more of it, who was unblocked what there is to see now (XEP-0191 §3.3, §3.4).
 	Blocking []func(t *Transit, c *blocklist.Change)

@@ -3,7 +3,6 @@ package module
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"kith/server/config"
 	"kith/xmpp/jid"
@@ -11,12 +10,9 @@ import (
 	"kith/xmpp/xmltree"
 )
 
-// Asker asks others in the name of the host or of an account, and acts for an
-// account that has no part in it. A Host's Router is one.
-type Asker interface {
-	// Ask sends a request, with an id of its own, and has answer called once, on any
-	// goroutine, with what comes back, or with an error after so long.
-	Ask(st *stanza.Stanza, within time.Duration, answer func(*stanza.Stanza))
+// Deputy acts in the name of accounts, for external components. A Host's Router is
+// one.
+type Deputy interface {
 	// Behalf sends a message in the name of the account that it is from, through the
 	// stages of what leaves. refuse is called, on any goroutine, if it may not.
 	Behalf(t *Transit, st *stanza.Stanza, refuse func(error))
@@ -32,8 +28,8 @@ type Asker interface {
 // are connected. What is told to them of its own accord does not wait for them.
 func (h *Host) Managers(may func(*config.Privileges) bool) []jid.JID {
 	all := h.Config.PrivilegedWhere(h.Domain, may)
-	if asker, ok := h.Router.(Asker); ok && len(all) > 0 {
-		all = slices.DeleteFunc(all, func(j jid.JID) bool { return !asker.Connected(j) })
+	if deputy, ok := h.Router.(Deputy); ok && len(all) > 0 {
+		all = slices.DeleteFunc(all, func(j jid.JID) bool { return !deputy.Connected(j) })
 	}
 	return all
 }

@@ -60,6 +60,11 @@ type Host struct {
 type Router interface {
 	Route(t *Transit, st *stanza.Stanza)
 	RouteMany(t *Transit, to []jid.JID, st *stanza.Stanza, live bool)
+	// Ask routes an iq request in the name of the host or of one of its accounts and
+	// returns the id that it gives it. heard gets the answer, which is taken only from
+	// who was asked; it is waited for no longer than within, nor than the server runs.
+	// Beyond a bound of questions, the answer is resource-constraint at once.
+	Ask(t *Transit, st *stanza.Stanza, within time.Duration, heard Heard) (id string)
 }
 
 // Service takes all stanzas of a domain of its own.

@@ -49,9 +49,6 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 		Store: a.store, Owed: a.owed, Brief: a.brief, Settled: a.again}
 	a.sent, a.copies = false, false
 	t.After(a)
-	if a.router.answered(t, &a.read) {
-		return
-	}
 	if a.To.Local() == "" {
 		a.server()
 		return
@@ -71,6 +68,7 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 	fate, targets := Choose(a.Kind, typ, a.To, owner.Exists(), a.again, owner.Resources())
 	switch fate {
 	case Ignore:
+		a.router.answered(t, a.Stanza)
 	case Bounce:
 		a.refuse(stanza.ErrServiceUnavailable)
 	case Answer:
@@ -244,9 +242,10 @@ func (a *Arriving) Fail(t *cluster.Turn, err error) {
 }
 
 // answer answers an iq request by the host's table; anything else that gets here
-// wants no answer.
+// is an answer itself.
 func (r *Router) answer(t *module.Transit, asker *cluster.Asker, to module.Target, refuse func(error)) {
 	if !t.IsRequest() {
+		r.answered(t.Turn, t.Stanza)
 		return
 	}
 	answer, query := t.Host.Answerer(t.Type, t.Payload().Name(), to)

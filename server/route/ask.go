@@ -4,7 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"kith/server/account"
 	"kith/server/cluster"
 	"kith/server/module"
 	"kith/xmpp/jid"
@@ -12,142 +11,127 @@ import (
 	"kith/xmpp/stream"
 )
 
-// asked are requests that the server has sent, and whose answers it waits for.
-type asked struct {
-	mu sync.Mutex // guards by
-	by map[string]*awaited
+// How many answers are waited for: in all, and from one domain, so that one that
+// does not answer leaves room for the others.
+const (
+	mostAsks       = 16384
+	mostAsksDomain = 1024
+)
+
+// inquiries are what the server has asked others: an index to find by an answer the
+// owner that waits for it.
+type inquiries struct {
+	mu sync.Mutex          // guards what follows
+	by map[string]*inquiry // by id
+	to map[string]int      // how many of them, by the domain of who was asked
 }
 
-// maxAsked bounds what a component can have the server wait for.
-const maxAsked = 10_000
-
-// awaited waits for one answer.
-type awaited struct {
-	from, to jid.JID
-	answer   func(*stanza.Stanza)
-	timer    *time.Timer
+// inquiry is one of them.
+type inquiry struct {
+	router *Router
+	st     *stanza.Stanza
+	key    cluster.Key // of the one who asks
+	heard  module.Heard
+	timer  *time.Timer
 }
 
-// Ask implements module.Asker.
-func (r *Router) Ask(st *stanza.Stanza, within time.Duration, answer func(*stanza.Stanza)) {
-	st = st.Copy()
-	st.ID = stream.NewID() // nobody else can guess it
-	st.Changed()
-	q := &awaited{from: st.From, to: st.To, answer: answer}
-	late := func(e *stanza.Error) {
-		if r.asked.take(st.ID) != nil {
-			answer(st.ErrorReply(e))
+// add notes a question; false if there are too many.
+func (l *inquiries) add(q *inquiry, within time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	domain := q.st.To.Domain()
+	if len(l.by) >= mostAsks || l.to[domain] >= mostAsksDomain {
+		return false
+	}
+	if l.by == nil {
+		l.by, l.to = make(map[string]*inquiry), make(map[string]int)
+	}
+	l.by[q.st.ID] = q
+	l.to[domain]++
+	q.timer = time.AfterFunc(within, q.expire)
+	return true
+}
+
+// find returns the question of that id that was asked by one and put to another;
+// nil if there is none.
+func (l *inquiries) find(id string, by, to jid.JID) *inquiry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if q := l.by[id]; q != nil && q.st.From == by && q.st.To == to {
+		return q
+	}
+	return nil
+}
+
+// take takes a question from the list, and reports whether it was on it.
+func (l *inquiries) take(q *inquiry) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.by[q.st.ID] != q {
+		return false
+	}
+	delete(l.by, q.st.ID)
+	domain := q.st.To.Domain()
+	if l.to[domain]--; l.to[domain] == 0 {
+		delete(l.to, domain)
+	}
+	q.timer.Stop()
+	return true
+}
+
+// Ask implements module.Router. The answer is matched by id and sender (RFC 6120
+// §8.2.3).
+func (r *Router) Ask(t *module.Transit, st *stanza.Stanza, within time.Duration, heard module.Heard) string {
+	q := &inquiry{router: r, st: st, key: t.Turn.Key(), heard: heard}
+	st.ID = stream.NewID()
+	asking := *t
+	t.Turn.After(cluster.EffectFunc(func(t *cluster.Turn) {
+		if !r.asks.add(q, within) {
+			t.Send(q.key, &answer{q, st.ErrorReply(stanza.ErrResourceConstraint)})
+			return
 		}
-	}
-	r.asked.mu.Lock()
-	if len(r.asked.by) >= maxAsked {
-		r.asked.mu.Unlock()
-		answer(st.ErrorReply(stanza.ErrResourceConstraint))
-		return
-	}
-	if r.asked.by == nil {
-		r.asked.by = make(map[string]*awaited)
-	}
-	r.asked.by[st.ID] = q
-	q.timer = time.AfterFunc(within, func() { late(stanza.ErrRemoteServerTimeout) })
-	r.asked.mu.Unlock()
-	if err := r.dispatch(st); err != nil {
-		late(r.errorFor(err))
-	}
+		asking.Turn = t
+		r.route(&asking, st, func(t *cluster.Turn, err error) { r.answered(t, st.ErrorReply(r.errorFor(err))) })
+	}))
+	return st.ID
 }
 
-// take returns a question once.
-func (a *asked) take(id string) *awaited {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	q := a.by[id]
-	if q != nil {
-		delete(a.by, id)
-		q.timer.Stop()
-	}
-	return q
-}
-
-// answered reports whether a stanza is the answer to a request of the server's own:
-// by its id and who sends it.
+// answered gives an answer to the owner who waits for it, and reports whether
+// there is one.
 func (r *Router) answered(t *cluster.Turn, st *stanza.Stanza) bool {
-	if st.Kind != stanza.IQ || st.IsRequest() || st.To.IsFull() {
+	if st.Kind != stanza.IQ || st.IsRequest() {
 		return false
 	}
-	a := &r.asked
-	a.mu.Lock()
-	q := a.by[st.ID]
-	a.mu.Unlock()
-	if q == nil || st.From != q.to || st.To != q.from {
-		return false
+	q := r.asks.find(st.ID, st.To, st.From)
+	if q == nil {
+		return false // nobody asked
 	}
 	st = st.Copy()
-	t.After(cluster.EffectFunc(func(*cluster.Turn) {
-		if a.take(st.ID) != nil {
-			q.answer(st)
+	t.After(cluster.EffectFunc(func(t *cluster.Turn) {
+		if r.asks.take(q) {
+			t.Send(q.key, &answer{q, st})
 		}
 	}))
 	return true
 }
 
-// Behalf implements module.Asker: the message goes the way of one that a session of
-// the account has sent, so that it is checked, archived and copied like that.
-func (r *Router) Behalf(t *module.Transit, st *stanza.Stanza, refuse func(error)) {
-	b := &behalf{router: r, refuse: refuse}
-	st.CopyTo(&b.read)
-	t.Turn.Send(keyOf(st.From), b)
+// expire answers in the place of who did not.
+func (q *inquiry) expire() {
+	if q.router.asks.take(q) {
+		q.router.cluster.Send(q.key, &answer{q, q.st.ErrorReply(stanza.ErrRemoteServerTimeout)})
+	}
 }
 
-// behalf is a message in the name of an account, in its owner's lane.
-type behalf struct {
-	module.Transit
-	router *Router
-	read   stanza.Stanza
-	work   stanza.Stanza
-	sent   bool
-	refuse func(error) // called in an effect
+// answer is one on its way to who has asked.
+type answer struct {
+	*inquiry
+	st *stanza.Stanza
 }
 
 // Handle implements cluster.Item.
-func (b *behalf) Handle(t *cluster.Turn, ac cluster.Actor) {
-	a := ac.(*account.Actor)
-	host := b.router.Host(a.JID.Domain())
-	b.sent = false
-	if host == nil || !a.Exists() || a.Disabled() {
-		b.back(t, stanza.ErrForbidden)
-		return
-	}
-	b.read.CopyTo(&b.work)
-	b.Transit = module.Transit{Stanza: &b.work, Host: host, Turn: t, Account: a}
-	refuse := func(err error) { b.back(t, err) }
-	st := &host.Stages.Leaving
-	if b.router.run(st.Check, &b.Transit, refuse) && b.router.run(st.Stamp, &b.Transit, refuse) && b.router.run(st.Record, &b.Transit, refuse) {
-		b.sent = true
-		b.router.Route(&b.Transit, &b.work)
-	}
-	t.After(b)
-}
+func (a *answer) Handle(t *cluster.Turn, ac cluster.Actor) { a.heard(t, ac, a.st) }
 
-func (b *behalf) back(t *cluster.Turn, err error) {
-	t.After(cluster.EffectFunc(func(*cluster.Turn) { b.refuse(err) }))
-}
-
-// Committed copies the message to the sessions of the account.
-func (b *behalf) Committed(*cluster.Turn) {
-	if b.sent {
-		b.router.run(b.Host.Stages.Leaving.Copy, &b.Transit, func(error) {})
-	}
-	b.Transit = module.Transit{}
-}
-
-// Fail implements cluster.Item.
-func (b *behalf) Fail(t *cluster.Turn, err error) { b.back(t, err) }
-
-// Accounts implements module.Asker: who has a session at a host.
-func (r *Router) Accounts(host jid.JID) []jid.JID { return r.online.accounts(host.Domain()) }
-
-// Connected implements module.Asker.
-func (r *Router) Connected(component jid.JID) bool {
-	c, ok := r.remotes.Load().by[component.Domain()].(interface{ Connected() bool })
-	return ok && c.Connected()
+// Fail implements cluster.Item. Who has asked knows how long to wait.
+func (a *answer) Fail(_ *cluster.Turn, err error) {
+	a.router.log.Error("an answer to the server was not handled", "from", a.st.From, "error", err)
 }

@@ -33,7 +33,7 @@ type Router struct {
 	hosts    atomic.Pointer[hosts]
 	remotes  atomic.Pointer[remotes]
 	online   online
-	asked    asked
+	asks     inquiries
 
 	delivered, kept, bad atomic.Int64
 }
@@ -117,26 +117,52 @@ func (expel) Fail(*cluster.Turn, error) {}
 // The error is reset (RFC 6120 §4.9.3.16): what the streams were secured by is
 // revoked, and they have to be negotiated anew. With not-authorized clients take
 // themselves for locked out.
-func (r *Router) Rekeyed(j jid.JID, by session.ID) { r.cluster.SendLive(account.Key(j), rekeyed{by}) }
+func (r *Router) Rekeyed(j jid.JID, by session.ID) { r.cluster.Send(account.Key(j), rekeyed{r, by}) }
 
-type rekeyed struct{ by session.ID }
+type rekeyed struct {
+	r  *Router
+	by session.ID
+}
 
-func (k rekeyed) Handle(_ *cluster.Turn, ac cluster.Actor) {
+// Handle implements cluster.Item.
+func (k rekeyed) Handle(t *cluster.Turn, ac cluster.Actor) {
+	k.Strand(t, ac)
+	a := ac.(*account.Actor)
+	if host := k.r.Host(a.JID.Domain()); host != nil && a.Exists() {
+		tr := &module.Transit{Host: host, Turn: t, Account: a}
+		for _, f := range host.Facts.Rekeyed {
+			f(tr, a.Resource(k.by))
+		}
+	}
+}
+
+// Strand implements cluster.Stranded: what is alive ends also while the store
+// fails.
+func (k rekeyed) Strand(_ *cluster.Turn, ac cluster.Actor) bool {
 	for _, res := range ac.(*account.Actor).Resources() {
 		if res.ID != k.by {
 			res.Out.Close(stream.ErrReset.With("the password was changed"))
 		}
 	}
+	return false
 }
 
-func (rekeyed) Fail(*cluster.Turn, error) {}
+// Fail implements cluster.Item.
+func (k rekeyed) Fail(_ *cluster.Turn, err error) {
+	k.r.log.Error("modules did not learn that a password was changed", "error", err)
+}
 
 // keyOf returns the actor that a stanza to j is for.
 func keyOf(j jid.JID) cluster.Key { return cluster.Key(j.Bare().String()) }
 
 // Route implements module.Router: a stanza that the server makes leaves after
-// the commit.
+// the commit. What the server says itself, nobody takes back.
 func (r *Router) Route(t *module.Transit, st *stanza.Stanza) {
+	r.route(t, st, func(*cluster.Turn, error) {})
+}
+
+// route is Route; refuse learns, in the lane, why it cannot go where it should.
+func (r *Router) route(t *module.Transit, st *stanza.Stanza, refuse func(*cluster.Turn, error)) {
 	if t.Account != nil && st.To.IsFull() && st.To.Bare() == t.Account.JID && st.Kind == stanza.IQ {
 		if res := t.Account.Named(st.To.Resource()); res != nil {
 			r.deliver(t.Turn, res, st, 0)
@@ -146,15 +172,18 @@ func (r *Router) Route(t *module.Transit, st *stanza.Stanza) {
 	switch h := r.Host(st.To.Domain()); {
 	case h != nil && st.To.Local() != "":
 		t.Turn.Send(keyOf(st.To), r.arriving(st))
-	case h != nil: // to the host itself: it has not asked, and takes nothing
+	case h != nil: // to the host itself: it takes nothing but answers
+		if !r.answered(t.Turn, st) {
+			refuse(t.Turn, stanza.ErrServiceUnavailable)
+		}
 	case t.Host != nil && t.Host.ServiceOf(st.To.Host()) != nil:
 		tr := *t
 		tr.Stanza = st
 		if err := t.Host.ServiceOf(st.To.Host()).Take(context.Background(), &tr); err != nil && !errors.Is(err, module.Stop) {
-			_ = r.errorFor(err) // for the log alone: what the server says itself, nobody takes back
+			refuse(t.Turn, r.errorFor(err)) // and the log has it
 		}
-	default: // what the server says itself, nobody takes back
-		r.leave(t.Turn, st, func(*cluster.Turn, error) {})
+	default:
+		r.leave(t.Turn, st, refuse)
 	}
 }
 

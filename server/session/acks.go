@@ -30,7 +30,8 @@ type outbound struct {
 	count   negotiate.Sent
 	unacked []Entry
 	bytes   int
-	open    bool // a question is open
+	open    bool      // a question is open
+	asked   time.Time // since when
 	timer   *time.Timer
 	armed   bool // the timer will fire
 	soon    bool // within askOwedWithin
@@ -84,7 +85,7 @@ func (o *outbound) ask(s *Session) bool {
 		o.arm(s)
 		return false
 	}
-	o.open = true
+	o.open, o.asked = true, time.Now()
 	o.stop()
 	return true
 }
@@ -123,7 +124,7 @@ func (s *Session) askNow() {
 		s.mu.Unlock()
 		return
 	}
-	o.open = true
+	o.open, o.asked = true, time.Now()
 	s.put(Entry{Tail: request})
 	s.mu.Unlock()
 	s.Flush(false)
@@ -166,6 +167,25 @@ func (o *outbound) settle(h uint32) (settled []Entry, err error) {
 		o.bytes -= settled[i].size()
 	}
 	return settled, nil
+}
+
+// Unsure reports whether there is something that the client may not have, as far
+// as it acknowledges what it gets, and since when it owes the answer to a question
+// for that; zero: it was not asked yet. Of a session that has ended it tells
+// whether it left something.
+func (s *Session) Unsure() (since time.Time, unsure bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.acks
+	switch {
+	case s.closed:
+		return time.Time{}, s.rest
+	case o == nil:
+		return time.Time{}, false
+	case o.open:
+		since = o.asked
+	}
+	return since, len(o.unacked)+len(s.queue) > 0
 }
 
 // Ack queues our own acknowledgement of what is done. Flush sends it. Several

@@ -110,6 +110,7 @@ type Session struct {
 	final   bool      // what ended the stream ends the session too
 	cause   error     // why we ended the stream, nil if we did not
 	closed  bool      // End was called
+	rest    bool      // and returned something
 	acks    *outbound // nil: the client did not enable XEP-0198
 	answers answers
 
@@ -375,6 +376,7 @@ func (s *Session) End() []Entry {
 	}
 	rest = append(rest, s.unsent()...)
 	rest = append(rest, s.inactive.waiting()...)
+	s.rest = len(rest) > 0
 	s.end()
 	return rest
 }

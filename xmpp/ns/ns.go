@@ -67,6 +67,9 @@ const (
 	Addresses  = "http://jabber.org/protocol/address"     // XEP-0033
 	Reporting  = "urn:xmpp:reporting:1"                   // XEP-0377
 	Retract    = "urn:xmpp:message-retract:1"             // XEP-0424
+	PubSub     = "http://jabber.org/protocol/pubsub"      // XEP-0060
+	Push       = "urn:xmpp:push:0"                        // XEP-0357
+	CallInvite = "urn:xmpp:jingle-message:0"              // XEP-0353
 
 	PubSubEvent = "http://jabber.org/protocol/pubsub#event" // XEP-0060
 

@@ -30,16 +30,16 @@ const answerWithin = time.Minute
 
 // delegator is the module at a host.
 type delegator struct {
-	host  *module.Host
-	asker module.Asker
+	host   *module.Host
+	deputy module.Deputy
 }
 
 func attach(h *module.Host, _ struct{}) error {
-	asker, ok := h.Router.(module.Asker)
+	deputy, ok := h.Router.(module.Deputy)
 	if !ok {
 		return errors.New("the host's router cannot ask")
 	}
-	m := &delegator{h, asker}
+	m := &delegator{h, deputy}
 	h.DiscoFeature(ns.Delegation)
 	h.Greet(m.greet)
 	h.Divert(m.divert)
@@ -90,31 +90,31 @@ func (m *delegator) divert(t *module.Transit) module.IQFunc {
 		return nil
 	}
 	return func(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
-		if !m.asker.Connected(c.Host) { // §4.3, N.B. 1
+		if !m.deputy.Connected(c.Host) { // §4.3, N.B. 1
 			return nil, stanza.ErrServiceUnavailable
 		}
 		request := t.Stanza.Copy()
 		ask := stanza.New(stanza.IQ, stanza.Set, m.host.Domain, c.Host, delegation.Forwarded{Stanza: request})
-		t.Turn.After(cluster.EffectFunc(func(*cluster.Turn) {
-			m.asker.Ask(ask, answerWithin, func(answer *stanza.Stanza) { m.answer(request, answer) })
-		}))
+		m.host.Router.Ask(t, ask, answerWithin, func(turn *cluster.Turn, _ cluster.Actor, answer *stanza.Stanza) {
+			m.answer(&module.Transit{Host: m.host, Turn: turn}, request, answer)
+		})
 		return nil, module.Stop
 	}
 }
 
 // answer passes on what the managing entity has answered, if it is an answer to
 // that.
-func (m *delegator) answer(request, answer *stanza.Stanza) {
+func (m *delegator) answer(t *module.Transit, request, answer *stanza.Stanza) {
 	var inner stanza.Stanza
 	el := delegation.IQ(answer.Payload())
 	if answer.Type != stanza.Result || !el.Exists() || inner.Read(el) != nil ||
 		inner.Type != stanza.Result || inner.ID != request.ID || inner.To != request.From || !same(inner.From, request) {
-		m.asker.Take(request.ErrorReply(stanza.ErrServiceUnavailable))
+		t.Send(request.ErrorReply(stanza.ErrServiceUnavailable))
 		return
 	}
 	inner.From = request.To
 	inner.Changed()
-	m.asker.Take(&inner)
+	t.Send(&inner)
 }
 
 // same reports whether an answer is from the one who was asked: the account itself

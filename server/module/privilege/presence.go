@@ -54,7 +54,7 @@ func (m *granter) show(t *module.Transit, may func(*config.Privileges) bool) {
 
 // showAll shows a component who is there already (§7.3).
 func (m *granter) showAll(component jid.JID) {
-	for _, j := range m.asker.Accounts(m.host.Domain) {
+	for _, j := range m.deputy.Accounts(m.host.Domain) {
 		m.lanes.Send(account.Key(j), &shown{m, component})
 	}
 }
@@ -70,7 +70,7 @@ func (s *shown) Handle(t *cluster.Turn, ac cluster.Actor) {
 	for r := range ac.(*account.Actor).Available() {
 		st := r.Presence.Copy()
 		st.Readdress(s.component)
-		t.After(effect(func() { s.m.asker.Take(st) }))
+		t.After(effect(func() { s.m.deputy.Take(st) }))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"kith/server/cluster"
 	"kith/server/config"
 	"kith/server/module"
 	"kith/xmpp/jid"
@@ -33,18 +34,18 @@ const answerWithin = time.Minute
 
 // granter is the module at a host.
 type granter struct {
-	host  *module.Host
-	asker module.Asker
-	lanes module.Lanes
+	host   *module.Host
+	deputy module.Deputy
+	lanes  module.Lanes
 }
 
 func attach(h *module.Host, _ struct{}) error {
-	asker, ok := h.Router.(module.Asker)
+	deputy, ok := h.Router.(module.Deputy)
 	lanes, also := h.Router.(module.Lanes)
 	if !ok || !also {
 		return errors.New("the host's router cannot ask in others' names")
 	}
-	m := &granter{h, asker, lanes}
+	m := &granter{h, deputy, lanes}
 	h.Greet(m.greet)
 	for _, n := range []xmltree.Name{privilege.Name, privilege.Name1} {
 		h.Message(n, m.message)
@@ -128,13 +129,13 @@ func (m *granter) message(_ context.Context, t *module.Transit) error {
 		return nil
 	}
 	outer := t.Stanza.Copy()
-	m.asker.Behalf(t, &inner, func(err error) {
+	m.deputy.Behalf(t, &inner, func(err error) {
 		var se *stanza.Error
 		if !errors.As(err, &se) {
 			se = stanza.ErrInternalServerError
 		}
 		if outer.MayBounce() {
-			m.asker.Take(outer.ErrorReply(se))
+			m.deputy.Take(outer.ErrorReply(se))
 		}
 	})
 	return nil
@@ -170,13 +171,12 @@ func (m *granter) iq(_ context.Context, t *module.Transit) (xmltree.Appender, er
 	if t.Payload().Is(privilege.NameIQ1) {
 		wrapper = privilege.Name1
 	}
-	t.Turn.After(effect(func() {
-		m.asker.Ask(inner, answerWithin, func(answer *stanza.Stanza) {
-			answer = answer.Copy()
-			answer.ID = id
-			answer.Changed()
-			m.asker.Take(request.Reply(privilege.Forwarded{Name: wrapper, Stanza: answer}))
-		})
-	}))
+	t.Host.Router.Ask(t, inner, answerWithin, func(turn *cluster.Turn, _ cluster.Actor, answer *stanza.Stanza) {
+		answer = answer.Copy()
+		answer.ID = id
+		answer.Changed()
+		back := module.Transit{Host: m.host, Turn: turn}
+		back.Send(request.Reply(privilege.Forwarded{Name: wrapper, Stanza: answer}))
+	})
 	return nil, module.Stop
 }
