@@ -20,6 +20,7 @@ import (
 	"kith/server/module/presence"
 	"kith/server/module/private"
 	"kith/server/module/privilege"
+	"kith/server/module/push"
 	"kith/server/module/register"
 	"kith/server/module/reporting"
 	"kith/server/module/retraction"
@@ -57,6 +58,7 @@ func Modules() []module.Definition {
 		retraction.Module,
 		carbons.Module,
 		csi.Module,
+		push.Module,
 	}
 }
 

@@ -29,6 +29,7 @@ import (
 	"kith/server/module/admin"
 	"kith/server/module/last"
 	"kith/server/module/private"
+	"kith/server/module/push"
 	"kith/server/module/vcard"
 	"kith/server/report"
 	"kith/server/roster"
@@ -84,12 +85,12 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 			s.db.Close() //nolint:errcheck // the error that matters is the other
 		}
 	}()
-	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations(), blocklist.Migrations(), route.Migrations(), caps.Migrations(), private.Migrations(), vcard.Migrations(), last.Migrations(), admin.Migrations(), report.Migrations()} {
+	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations(), blocklist.Migrations(), route.Migrations(), caps.Migrations(), private.Migrations(), vcard.Migrations(), last.Migrations(), admin.Migrations(), report.Migrations(), push.Migrations()} {
 		if err := s.db.Migrate(ctx, m); err != nil {
 			return nil, err
 		}
 	}
-	if s.accounts, err = account.Open(ctx, s.db, slices.Concat(archive.Purges, roster.Purges, blocklist.Purges, route.Purges, private.Purges, vcard.Purges, last.Purges, admin.Purges, report.Purges)...); err != nil {
+	if s.accounts, err = account.Open(ctx, s.db, slices.Concat(archive.Purges, roster.Purges, blocklist.Purges, route.Purges, private.Purges, vcard.Purges, last.Purges, admin.Purges, report.Purges, push.Purges)...); err != nil {
 		return nil, err
 	}
 	if s.caps, err = caps.Open(ctx, s.db, log); err != nil {
@@ -99,7 +100,7 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 		return nil, err
 	}
 	s.accounts.SetPeople(s.people.of)
-	s.router = route.New(s.accounts, log, archive.Load, roster.Load, blocklist.Load, private.Load, vcard.Load, last.Load, admin.Load, report.Load)
+	s.router = route.New(s.accounts, log, archive.Load, roster.Load, blocklist.Load, private.Load, vcard.Load, last.Load, admin.Load, report.Load, push.Load)
 	hosts, err := s.hosts(c)
 	if err != nil {
 		return nil, err

@@ -111,6 +111,11 @@ var errorName = xmltree.Name{Space: ns.Client, Local: "error"}
 // ErrorOf returns the error that a stanza of type error carries; if it carries
 // none that can be read, undefined-condition.
 func ErrorOf(s *Stanza) *Error {
+	for _, a := range s.added { // one that we made
+		if e, ok := a.(*Error); ok {
+			return e
+		}
+	}
 	el := s.Child(errorName)
 	e := &Error{Type: ErrorType(el.Attr("type")), Condition: "undefined-condition"}
 	if !el.Exists() {
