@@ -259,3 +259,37 @@ func TestAckedAcrossTheOverflow(t *testing.T) {
 	}
 	s.End()
 }
+
+// What the client may not have, and for how long it has been asked.
+func TestUnsure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSession(&socket{}, limits())
+		check := func(when string, asked time.Duration, want bool) {
+			t.Helper()
+			since, unsure := s.Unsure()
+			if unsure != want || since.IsZero() != (asked < 0) || asked >= 0 && time.Since(since) != asked {
+				t.Errorf("%s: unsure %v since %v, want %v for %v", when, unsure, since, want, asked)
+			}
+		}
+		put(s, 1, 1)
+		check("without acknowledgements", -1, false)
+		s.EnableAcks(nil)
+		check("nothing sent", -1, false)
+		put(s, 2, 2)
+		check("not asked yet", -1, true)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		check("asked after 2 s", 8*time.Second, true)
+		acked(t, s, 1)
+		check("acknowledged", -1, false)
+		put(s, 3, 3)
+		s.End()
+		check("ended with a rest", -1, true)
+		done := newSession(&socket{}, limits())
+		done.EnableAcks(nil)
+		done.End()
+		if _, unsure := done.Unsure(); unsure {
+			t.Error("a session that has left nothing is unsure")
+		}
+	})
+}

@@ -28,6 +28,7 @@ const (
 // as it would be after a crash.
 type device struct {
 	count   int            // messages that it does not have, as far as is known
+	last    time.Time      // when the last of them came
 	news    bool           // some of them it was not told of
 	waiting int            // messages that out may have delivered
 	out     account.Outlet // the way they went
@@ -55,6 +56,15 @@ func deviceOf(a *account.Actor, s xpush.Service) *device {
 		all[s] = new(device)
 	}
 	return all[s]
+}
+
+// awaySince reports since when a session has had no stream; false if it has one,
+// or there is no session.
+func awaySince(r *account.Resource) (time.Time, bool) {
+	if r == nil {
+		return time.Time{}, false
+	}
+	return r.Out.Away()
 }
 
 // away reports whether a session has no stream.
@@ -106,7 +116,10 @@ func (m *push) arrived(_ context.Context, t *module.Transit) error {
 			d.body = strings.Clone(body(t.Stanza))
 		}
 		if r == nil || away(r) || ended(r.Out) || m.silent(r, now) || len(t.Targets) == 0 && !r.Available() {
-			d.waiting++
+			if since, away := awaySince(r); away && since.After(d.last) {
+				d.caughtUp() // it was here since
+			}
+			d.waiting, d.last = d.waiting+1, now
 			d.missed()
 			m.tell(t.Turn, a, g, d)
 			continue
@@ -114,10 +127,22 @@ func (m *push) arrived(_ context.Context, t *module.Transit) error {
 		if _, unsure := doubt(r.Out); !unsure {
 			d.caughtUp()
 		}
-		d.waiting, d.out = d.waiting+1, r.Out
+		d.waiting, d.out, d.last = d.waiting+1, r.Out, now
 		m.schedule(t.Turn, g, d, now.Add(m.config.Patience))
 	}
 	return nil
+}
+
+// bound sees a device log in: it gets what it does not have.
+func bound(t *module.Transit, r *account.Resource) {
+	a := t.Account
+	t.Turn.After(cluster.EffectFunc(func(*cluster.Turn) {
+		for _, g := range slot.Durable(a) {
+			if d := devices.Live(a)[g.Service]; d != nil && g.resource == r.JID.Resource() {
+				d.caughtUp()
+			}
+		}
+	}))
 }
 
 // missed notes that what was on its way did not get there.

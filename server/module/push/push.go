@@ -92,6 +92,7 @@ func attach(h *module.Host, c Config) error {
 	h.AccountFeature(ns.Push)
 	h.IQ(stanza.Set, xpush.NameEnable, module.ToAccount, m.enable)
 	h.IQ(stanza.Set, xpush.NameDisable, module.ToAccount, disable)
+	h.Facts.Bound = append(h.Facts.Bound, bound)
 	h.Facts.Rekeyed = append(h.Facts.Rekeyed, rekeyed)
 	arriving := &h.Stages.Arriving
 	arriving.Stamp = append(arriving.Stamp, revoked)

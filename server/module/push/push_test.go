@@ -179,3 +179,47 @@ func TestAccountAsService(t *testing.T) {
 		}
 	})
 }
+
+// A registration that should end is there as long as that cannot be stored, and
+// ends with the next error.
+func TestFailedCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, dir := server(t, "")
+		app := s.MustConnect("tybalt@capulet.example/push")
+		app.MustSend(`<presence/>`)
+		j := s.MustConnect("juliet@capulet.example/balcony")
+		c := s.MustConnect(who + "/mobile")
+		enable(t, c, "tybalt@capulet.example/push", "a")
+		c.Close()
+		s.Settle()
+		app.Received()
+		trigger := func(statement string) {
+			db, err := storage.Open(context.Background(), "sqlite:"+filepath.Join(dir, "kith.db"), slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			if err := db.Write(context.Background(), func(tx *storage.Tx) error {
+				_, err := tx.Exec(statement)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refuse := func() {
+			t.Helper()
+			j.MustSend(`<message to='romeo@montague.example' type='chat'><body>hark</body></message>`)
+			iq := app.Expect(`<iq type='set' ...>...</iq>`)
+			app.MustSend(fmt.Sprintf(`<iq type='error' to='montague.example' id='%s'><error type='auth'><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>`, iq.Attr("id")))
+			s.Settle()
+		}
+		trigger(`CREATE TRIGGER refuse BEFORE DELETE ON push BEGIN SELECT raise(ABORT, 'no'); END`)
+		refuse()
+		want(t, dir, "a")
+		trigger(`DROP TRIGGER refuse`)
+		time.Sleep(10 * time.Minute)
+		refuse()
+		want(t, dir, "")
+		s.TakeLog()
+	})
+}
