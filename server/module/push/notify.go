@@ -58,15 +58,6 @@ func deviceOf(a *account.Actor, s xpush.Service) *device {
 	return all[s]
 }
 
-// awaySince reports since when a session has had no stream; false if it has one,
-// or there is no session.
-func awaySince(r *account.Resource) (time.Time, bool) {
-	if r == nil {
-		return time.Time{}, false
-	}
-	return r.Out.Away()
-}
-
 // away reports whether a session has no stream.
 func away(r *account.Resource) bool {
 	_, away := r.Out.Away()
@@ -116,9 +107,7 @@ func (m *push) arrived(_ context.Context, t *module.Transit) error {
 			d.body = strings.Clone(body(t.Stanza))
 		}
 		if r == nil || away(r) || ended(r.Out) || m.silent(r, now) || len(t.Targets) == 0 && !r.Available() {
-			if since, away := awaySince(r); away && since.After(d.last) {
-				d.caughtUp() // it was here since
-			}
+			d.returned(r)
 			d.waiting, d.last = d.waiting+1, now
 			d.missed()
 			m.tell(t.Turn, a, g, d)
@@ -149,6 +138,22 @@ func bound(t *module.Transit, r *account.Resource) {
 func (d *device) missed() {
 	d.count, d.news = d.count+d.waiting, true
 	d.waiting, d.out = 0, nil
+}
+
+// returned notes, of a session that has no stream, that it had one since the last
+// message: then it got what it had not.
+func (d *device) returned(r *account.Resource) {
+	if r == nil {
+		return
+	}
+	since, away := r.Out.Away()
+	if !away || !since.After(d.last) {
+		return
+	}
+	d.count = 0
+	if _, unsure := doubt(r.Out); !unsure {
+		d.caughtUp()
+	}
 }
 
 // caughtUp notes that the device has everything.

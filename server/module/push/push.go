@@ -40,11 +40,11 @@ type Config struct {
 	IncludeBody bool `toml:"include_body"`
 	// What stands in the place of the text where that is not included, such as "New message". Some apps alert people only if something does; it says nothing of the message.
 	Alert string `toml:"alert"`
-	// How long a device that was notified is not notified again; what comes meanwhile is told together.
+	// How long a device that was notified is not notified again ("10s" if nothing is said); what comes meanwhile is told together.
 	Interval time.Duration `toml:"interval"`
-	// How long a client that is connected may take to acknowledge a message before its device is notified (XEP-0198).
+	// How long a client that is connected may take to acknowledge a message before its device is notified ("10s" if nothing is said; XEP-0198).
 	Patience time.Duration `toml:"patience"`
-	// How many notifications may be asked for on each account: devices, or apps on them. In the place of one too many goes the oldest whose device is not connected.
+	// How many notifications may be asked for on each account: devices, or apps on them (10 if nothing is said). In the place of one too many goes the oldest whose device is not connected.
 	Registrations int `toml:"registrations"`
 }
 
