@@ -223,3 +223,27 @@ func TestFailedCommit(t *testing.T) {
 		s.TakeLog()
 	})
 }
+
+// An account that is locked out is not notified.
+func TestDisabled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := server(t, "")
+		app := s.MustConnect("tybalt@capulet.example/push")
+		j := s.MustConnect("juliet@capulet.example/balcony")
+		c := s.MustConnect(who + "/mobile")
+		enable(t, c, "tybalt@capulet.example/push", "a")
+		for _, disabled := range []bool{true, false} {
+			if err := s.Accounts().SetDisabled(t.Context(), jid.MustParse(who), disabled); err != nil {
+				t.Fatal(err)
+			}
+			s.Settle()
+			j.MustSend(`<message to='romeo@montague.example' type='chat'><body>hark</body></message>`)
+			s.Settle()
+			if got := app.Received(); (len(got) == 0) != disabled {
+				t.Errorf("locked out %v: the service received %d stanzas", disabled, len(got))
+			}
+		}
+		j.Received()
+		c.Received()
+	})
+}
