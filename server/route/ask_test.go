@@ -32,7 +32,8 @@ func TestInquiryTake(t *testing.T) {
 		{"1", "capulet.example", "push.example", true},
 		{"1", "capulet.example", "push.example", false},
 	} {
-		if got := l.take(tt.id, jid.MustParse(tt.by), jid.MustParse(tt.to)) != nil; got != tt.want {
+		q := l.find(tt.id, jid.MustParse(tt.by), jid.MustParse(tt.to))
+		if got := q != nil && l.take(q); got != tt.want {
 			t.Errorf("an answer to %s from %s with id %s: %v, want %v", tt.by, tt.to, tt.id, got, tt.want)
 		}
 	}
@@ -65,7 +66,7 @@ func TestInquiryBounds(t *testing.T) {
 	if l.add(inquiryTo("more", "another.example"), time.Hour) {
 		t.Errorf("more than %d questions", mostAsks)
 	}
-	if l.take("0-0", jid.MustParse("capulet.example"), jid.MustParse("d0.example")) == nil || !l.add(inquiryTo("more", "another.example"), time.Hour) {
+	if !l.take(l.by["0-0"]) || !l.add(inquiryTo("more", "another.example"), time.Hour) {
 		t.Error("an answer does not make room")
 	}
 }

@@ -169,13 +169,9 @@ func (r *Router) route(t *module.Transit, st *stanza.Stanza, refuse func(*cluste
 			return
 		}
 	}
-	switch h := r.Host(st.To.Domain()); {
-	case h != nil && st.To.Local() != "":
+	switch {
+	case r.Host(st.To.Domain()) != nil:
 		t.Turn.Send(keyOf(st.To), r.arriving(st))
-	case h != nil: // to the host itself: it takes nothing but answers
-		if !r.answered(t.Turn, st) {
-			refuse(t.Turn, stanza.ErrServiceUnavailable)
-		}
 	case t.Host != nil && t.Host.ServiceOf(st.To.Host()) != nil:
 		tr := *t
 		tr.Stanza = st
