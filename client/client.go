@@ -33,10 +33,13 @@ type Client struct {
 	done   chan struct{} // closed when the reader has ended
 	stop   chan struct{} // closed when the reader is to end
 	once   sync.Once     // closes stop
+	order  sync.Mutex    // held while writing what may have to be sent anew: it is kept in the order in which it is written
 
 	mu       sync.Mutex         // guards what follows, and is not held while writing
 	waiting  map[string]*waiter // requests under way, by id
 	sent     negotiate.Sent
+	unacked  [][]byte // stanzas, where the stream can be resumed
+	asked    bool     // an answer to <r/> is on its way
 	received negotiate.Received
 	uncount  bool // raw bytes were sent: what the server acks cannot be checked
 	err      error
@@ -181,7 +184,10 @@ func (c *Client) acknowledge(el xmltree.Element) error {
 		if c.uncount {
 			return nil
 		}
-		_, err = c.sent.Ack(h)
+		n, err := c.sent.Ack(h)
+		if c.asked = false; err == nil && c.resumable() {
+			c.unacked = c.unacked[n:]
+		}
 		return err
 	}
 	return nil
@@ -207,16 +213,28 @@ func (c *Client) RequestAck() error { return stream.Write(c.conn, negotiate.Requ
 // Send writes stanzas or other elements as one batch. It waits until the
 // socket has taken them.
 func (c *Client) Send(elements ...xmltree.Appender) error {
-	batch := make([][]byte, len(elements))
-	stanzas := 0
-	for i, a := range elements {
-		batch[i] = xmltree.Marshal(a, ns.Client)
+	batch := make([][]byte, 0, len(elements)+1)
+	var stanzas [][]byte
+	for _, a := range elements {
+		b := xmltree.Marshal(a, ns.Client)
+		batch = append(batch, b)
 		if isStanza(a) {
-			stanzas++
+			stanzas = append(stanzas, b)
 		}
 	}
+	if c.resumable() {
+		c.order.Lock()
+		defer c.order.Unlock()
+	}
 	c.mu.Lock()
-	c.sent.Add(stanzas) // before the peer can ack them
+	c.sent.Add(len(stanzas)) // before the peer can ack them
+	if c.resumable() {
+		c.unacked = append(c.unacked, stanzas...)
+		if len(c.unacked) >= askAfter && !c.asked {
+			c.asked = true
+			batch = append(batch, xmltree.Marshal(negotiate.Request{}, ns.Client))
+		}
+	}
 	c.mu.Unlock()
 	return c.conn.WriteBatch(batch)
 }

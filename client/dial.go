@@ -15,6 +15,7 @@ import (
 	"kith/xmpp/sasl"
 	"kith/xmpp/stanza"
 	"kith/xmpp/stream"
+	"kith/xmpp/xep/carbons"
 	"kith/xmpp/xep/invitation"
 	"kith/xmpp/xmltree"
 )
@@ -50,6 +51,37 @@ type Config struct {
 	Invitation string
 	// Management enables XEP-0198 where the server has it.
 	Management bool
+
+	// Agent says which installation of which program this is (XEP-0388). Without an
+	// id, a UUID that stays the same, there are no tokens.
+	Agent negotiate.UserAgent
+	// Bind2 has the resource bound with the log-in, where the server can do so
+	// (XEP-0386). What has waited for the account is not sent then: it is for the
+	// client to look for it in the archive. The resource of JID is not asked for.
+	Bind2 bool
+	// Tag is part of the resource, with Bind2; others may see it.
+	Tag string
+	// Carbons has the session get copies from its beginning (XEP-0280), Inactive has
+	// it begin as one that nobody looks at (XEP-0352); both with Bind2.
+	Carbons, Inactive bool
+	// Resumable has a stream that is lost be resumed, see Resumption; with Management.
+	Resumable bool
+	// Resume is the session that is to be gone on with. If it cannot be, there is a
+	// new one.
+	Resume *Resumption
+	// Tokens, if it is not nil, keeps what the client logs in with again (XEP-0484).
+	// Who has no password, but a token, logs in by that alone.
+	Tokens negotiate.TokenStore
+	// LogOut invalidates the token with which the client logs in.
+	LogOut bool
+	// Known, if it is not nil, remembers how the client has logged in, so that nobody
+	// makes it content with less.
+	Known negotiate.Known
+	// Tasks does what a server wants beside the password, a second factor say; nil:
+	// nothing can be done but to make keys for other mechanisms (XEP-0480).
+	Tasks negotiate.ClientTasks
+	// Classic logs in by RFC 6120, also where there is XEP-0388.
+	Classic bool
 	// Limits are those of the server's elements; zero: xmltree.DefaultLimits.
 	Limits xmltree.Limits
 
@@ -137,6 +169,10 @@ func NewOnConn(ctx context.Context, conn net.Conn, c Config) (*Client, error) {
 	}
 	early := state.Early
 	state.Early = nil
+	if err := cl.resume(); err != nil {
+		tcp.Close(err)
+		return nil, fmt.Errorf("resume the session of %s: %w", c.Resume.jid, err)
+	}
 	go cl.read(early)
 	return cl, nil
 }
@@ -169,20 +205,50 @@ func (c Config) steps() []negotiate.Step {
 		}
 		steps = append(steps, r)
 	}
-	steps = append(steps,
-		negotiate.SASL{
-			Credentials: sasl.Credentials{Username: c.JID.Local(), Password: c.Password, Memory: c.Memory},
-			Only:        c.Mechanisms,
-			Certificate: c.certificate(),
-			Token:       c.Token,
-		},
-		negotiate.Bind{Resource: c.JID.Resource()},
-	)
+	mechanisms := negotiate.SASL{
+		Credentials: sasl.Credentials{Username: c.JID.Local(), Password: c.Password, Memory: c.Memory},
+		Only:        c.Mechanisms,
+		Certificate: c.certificate(),
+		Token:       c.Token,
+		Known:       c.Known,
+	}
+	if !c.Classic {
+		steps = append(steps, negotiate.SASL2{SASL: mechanisms, Login: c.login()})
+	}
+	steps = append(steps, mechanisms, negotiate.Bind{Resource: c.JID.Resource()})
 	if c.Management {
-		steps = append(steps, negotiate.SM{})
+		steps = append(steps, negotiate.SM{Resume: c.Resumable})
 	}
 	return steps
 }
+
+// login says what is wanted of a log-in by XEP-0388.
+func (c Config) login() *negotiate.Login {
+	l := &negotiate.Login{Agent: c.Agent, Tokens: c.Tokens, Leave: c.LogOut, Tasks: c.Tasks}
+	if c.Resume != nil {
+		l.Resume = &negotiate.Resumption{Resume: negotiate.Resume{PrevID: c.Resume.id, H: c.Resume.received.H()}, JID: c.Resume.jid}
+	}
+	if !c.Bind2 {
+		return l
+	}
+	l.Bind = &negotiate.Bind2{Tag: c.Tag}
+	if c.Management {
+		l.Wants = append(l.Wants, negotiate.Want{Feature: ns.Acks, Element: negotiate.Enable{Resume: c.Resumable}})
+	}
+	if c.Carbons {
+		l.Wants = append(l.Wants, negotiate.Want{Feature: ns.Carbons, Element: element(carbons.NameEnable)})
+	}
+	if c.Inactive {
+		l.Wants = append(l.Wants, negotiate.Want{Feature: ns.CSI, Element: element{Space: ns.CSI, Local: "inactive"}})
+	}
+	return l
+}
+
+// element is an element without content.
+type element xmltree.Name
+
+// AppendXML implements xmltree.Appender.
+func (e element) AppendXML(w *xmltree.Writer) { w.Element(xmltree.Name(e), "") }
 
 // registration is what makes an account (XEP-0077 §3.1).
 type registration struct{ username, password string }

@@ -79,7 +79,7 @@ var xmppjs = library{
 //	state     become what Type says, active or inactive (XEP-0352)
 //	resumable tell whether the stream can be resumed (XEP-0198)
 //	cut       drop the connection without a word; flood does so at its end if Cut
-//	resume    connect again, and resume the stream if the server lets it
+//	resume    connect again, and resume the stream if the server lets it; with the token it was given if Ask says so (xmppjs, XEP-0484)
 //	history   Ask the archive (XEP-0313) for the messages with To, Count to a page, forwards or backwards; with slixmpp
 //	          also for its ends, its fields; or set its prefs (XEP-0441), roster but never To
 //	close     close the stream

@@ -3,6 +3,7 @@
 package interop_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -54,12 +55,22 @@ func (h *hand) awaitLoss(t *testing.T) {
 // resume connects again and tells whether the stream goes on.
 func (h *hand) resume(t *testing.T) bool {
 	t.Helper()
-	got := h.do(t, order{Do: "resume"})
+	return h.resumeBy(t, "").Resumed
+}
+
+// resumeBy is resume, with what is given: a "token", where the library has one.
+func (h *hand) resumeBy(t *testing.T, what string) result {
+	t.Helper()
+	got := h.do(t, order{Do: "resume", Ask: what})
 	if got.JID != h.jid {
 		t.Errorf("%s is %s now", h.jid, got.JID)
 	}
-	return got.Resumed
+	return got
 }
+
+// modern reports whether the client has a resource by XEP-0386, which has more to
+// it than what it asked for.
+func (h *hand) modern() bool { return strings.Count(h.jid, "/") > 1 }
 
 // noticedNothing fails if the client was told that somebody went.
 func (h *hand) noticedNothing(t *testing.T, of *hand) {
@@ -131,11 +142,22 @@ func TestResumptionTooLate(t *testing.T) {
 				p.romeo.cut(t)
 				p.juliet.do(t, order{Do: "flood", To: p.romeo.bare(), Tag: "late", First: 1, Count: 20})
 				p.juliet.awaitPresence(t, p.romeo.jid, "unavailable")
-				if p.romeo.resume(t) {
+				back := p.romeo.resumeBy(t, "token")
+				if back.Resumed {
 					t.Fatal("resumed a stream that contacts saw end")
+				}
+				if p.romeo.modern() && back.Mechanism != "HT-SHA-256-NONE" { // XEP-0484: it needs the password once
+					t.Errorf("%s has come back by %s", p.romeo.jid, back.Mechanism)
 				}
 				p.romeo.do(t, order{Do: "presence", Priority: 5})
 				p.juliet.awaitPresence(t, p.romeo.jid, "")
+				if p.romeo.modern() { // XEP-0386 §3.2: it looks into the archive
+					late := p.romeo.do(t, order{Do: "history", Ask: "forwards", To: p.juliet.bare(), Count: 50}).Bodies
+					if len(late) != 20 || late[0] != "late 1" || late[19] != "late 20" {
+						t.Errorf("the archive has %q", late)
+					}
+					return
+				}
 				for _, e := range p.romeo.expectFlood(t, p.juliet, "late", 20) {
 					if !e.Delayed {
 						t.Errorf("%q has no delay (XEP-0203)", e.Body)

@@ -77,7 +77,14 @@ func StreamSpecs() []module.Spec {
 		module.XEP(178, "1.2").Partly("log-in of clients"),
 		module.XEP(198, "1.6.3"),
 		module.XEP(368, "1.1.0").Partly("direct TLS for clients"),
+		module.XEP(386, "1.1.0"),
+		module.XEP(388, "1.0.4"),
 		module.XEP(440, "1.0.0"),
+		module.XEP(474, "0.5.0").Partly("without the relaxed rule 6 for clients"),
 		module.XEP(478, "0.2.0"),
+		module.XEP(480, "0.2.0").Partly("SCRAM"),
+		module.XEP(484, "0.2.0").Partly("no TLS 0-RTT; without tls-unique"),
+		module.XEP(509, "0.2.0"),
+		module.XEP(515, "0.1.0"),
 	}
 }

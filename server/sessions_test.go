@@ -118,7 +118,7 @@ func TestCrowdOfSessions(t *testing.T) {
 	}
 	for i := range n {
 		in := session.NewInbound(1, 1, nil)
-		if err := r.Bind(t.Context(), session.New(session.NewID(), j(i), nowhere{}, in, session.Limits{}), 1); err != nil {
+		if _, err := r.Bind(t.Context(), session.New(session.NewID(), j(i), nowhere{}, in, session.Limits{}), route.Wanted{Limit: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -2,6 +2,7 @@
 // The orders are described in puppet_test.go. One process holds several clients.
 // The server's certificate is trusted by NODE_EXTRA_CA_CERTS.
 
+import { randomUUID } from "node:crypto";
 import { createInterface } from "node:readline";
 import { client, jid, xml } from "@xmpp/client";
 
@@ -54,26 +55,29 @@ class Client {
     const address = jid(order.jid);
     const { local: username, resource } = address;
     const { password } = order;
+    const agent = xml("user-agent", { id: randomUUID() }, xml("software", {}, "puppet"));
     this.xmpp = client({
       service: `xmpp://${order.host}:${order.port}`,
       domain: address.domain,
       resource,
       timeout: order.wait * 1000,
       username,
-      credentials: async (authenticate, mechanisms, _fast, entity) => {
+      credentials: async (authenticate, mechanisms, fast, entity) => {
         if (order.register) {
           order.register = false;
           const query = xml("query", { xmlns: NS.register }, xml("username", {}, username), xml("password", {}, password));
           await entity.iqCaller.request(xml("iq", { type: "set" }, query), order.wait * 1000);
         }
-        this.mechanism = mechanisms[0];
-        await authenticate({ username, password }, this.mechanism);
+        await authenticate({ username, password, token: this.token ? await fast?.fetch() : null }, mechanisms[0], agent);
       },
     });
     this.xmpp.reconnect.stop();
     // What goes wrong while a stream is opened is the rejection of start.
     this.xmpp.on("error", () => {});
     this.xmpp.on("element", (element) => this.element(element));
+    this.xmpp.on("send", (element) => {
+      if (element.is("auth") || element.is("authenticate", NS.sasl2)) this.mechanism = element.attrs.mechanism;
+    });
     this.xmpp.streamManagement.on("resumed", () => this.resumed?.());
     this.xmpp.on("disconnect", () => say({ event: "disconnected", client: name }));
     this.answer();
@@ -263,14 +267,15 @@ class Client {
     return { resumable: Boolean(this.xmpp.streamManagement.id) };
   }
 
-  async resume({ wait }) {
+  async resume({ wait, ask }) {
+    this.token = ask === "token"; // of XEP-0484
     const how = new Promise((resolve, reject) => {
       this.resumed = () => resolve(true);
       this.xmpp.once("online", () => resolve(false)); // a session anew
       setTimeout(() => reject(new Error("neither resumed nor online")), wait * 1000);
     });
     await this.xmpp.reconnect.reconnect();
-    return { resumed: await how, jid: this.xmpp.jid.toString() };
+    return { resumed: await how, jid: this.xmpp.jid.toString(), mechanism: this.mechanism };
   }
 
   async flood({ to, tag, first, count, cut }) {

@@ -47,6 +47,7 @@ const checks = 2
 type Store struct {
 	db      *storage.DB
 	secret  []byte        // of the keys of users who do not exist
+	vault   vault         // of tokens
 	slots   chan struct{} // for hashing passwords
 	mu      sync.RWMutex  // guards changed, rekeyed and parting
 	changed func(jid.JID)
@@ -67,7 +68,7 @@ func Open(ctx context.Context, db *storage.DB, purges ...Purge) (*Store, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := db.Migrate(ctx, storage.Migrations{Name: "account", FS: sub}); err != nil {
+	if err := db.Migrate(ctx, storage.Migrations{Name: "account", FS: sub}, storage.Migrations{Name: "device", FS: devices}); err != nil {
 		return nil, err
 	}
 	if err := fillSkeletons(ctx, db); err != nil {
@@ -75,6 +76,9 @@ func Open(ctx context.Context, db *storage.DB, purges ...Purge) (*Store, error) 
 	}
 	s := &Store{db: db, slots: make(chan struct{}, checks), purges: purges, changed: func(jid.JID) {}, rekeyed: func(jid.JID, session.ID) {}}
 	if s.secret, err = s.Secret(ctx, "scram"); err != nil {
+		return nil, err
+	}
+	if err := s.openVault(ctx); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -268,6 +272,9 @@ func (s *Store) SetPassword(ctx context.Context, j jid.JID, password string, by 
 		case elsewhere:
 			return ErrElsewhere
 		}
+		if err := revokeAll(tx, id); err != nil {
+			return err
+		}
 		return insertKeys(tx, id, keys)
 	})
 	if err != nil {
@@ -295,10 +302,14 @@ func idOf(tx *storage.Tx, j jid.JID) (id int64, err error) {
 // SetDisabled locks an account out or lets it in again; what it has is kept.
 func (s *Store) SetDisabled(ctx context.Context, j jid.JID, disabled bool) error {
 	err := s.db.Write(ctx, func(tx *storage.Tx) error {
-		n, err := tx.Exec(`UPDATE account SET disabled = $2 WHERE jid = $1`, j.String(), disabled)
-		if err == nil && n == 0 {
-			err = ErrUnknown
+		id, err := idOf(tx, j)
+		if err != nil {
+			return err
 		}
+		if err := revokeAll(tx, id); err != nil {
+			return err
+		}
+		_, err = tx.Exec(`UPDATE account SET disabled = $2 WHERE id = $1`, id, disabled)
 		return err
 	})
 	if err != nil {
@@ -331,6 +342,9 @@ func (s *Store) Mark(ctx context.Context, j jid.JID) (finish func(context.Contex
 			return err
 		}
 		if _, err = tx.Exec(`UPDATE account SET jid = NULL, skeleton = NULL, disabled = $2 WHERE id = $1`, id, true); err != nil {
+			return err
+		}
+		if err = revokeAll(tx, id); err != nil {
 			return err
 		}
 		if _, err = tx.Exec(`DELETE FROM invitation WHERE owner = $1`, id); err != nil {

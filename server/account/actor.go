@@ -68,6 +68,7 @@ type Resource struct {
 	Remote   string         // address of the client, for lists
 	Secure   string         // version of TLS, "" without, for lists
 	Since    time.Time      // for lists
+	Device   string         // its client's installation, see Store.Device; "": not known
 	Presence *stanza.Stanza // the last broadcast, if available; nil: connected only
 	Priority int8
 	Confirms bool // its client acknowledges what it gets (XEP-0198)

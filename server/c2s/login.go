@@ -10,6 +10,7 @@ import (
 
 	"kith/server/account"
 	"kith/server/module"
+	"kith/server/route"
 	"kith/server/session"
 	"kith/xmpp/jid"
 	"kith/xmpp/negotiate"
@@ -107,10 +108,12 @@ func (c *client) steps(host jid.JID) []negotiate.Step {
 	if h == nil {
 		return nil
 	}
-	backend := s.accounts.Backend(host)
+	accounts := s.accounts.Backend(host)
+	backend := negotiate.SASL{Backend: guard{accounts, c, host}, Only: accounts.Mechanisms(), Refused: c.refused, Certified: c.certified()}
 	steps := []negotiate.Step{
 		negotiate.StartTLS{Config: s.tls(host.Domain()), Timeout: c.config.Limits.Handshake, Admit: s.admitHandshake},
-		negotiate.SASL{Backend: guard{backend, c, host}, Only: backend.Mechanisms(), Refused: c.refused, Certified: c.certified()},
+		c.sasl2(h, backend),
+		backend,
 		c.early(h),
 		negotiate.Limits{
 			Before: negotiate.MaxLimits{Bytes: int(c.config.Limits.StanzaBeforeLogin)},
@@ -123,7 +126,7 @@ func (c *client) steps(host jid.JID) []negotiate.Step {
 	for _, f := range h.StreamFeatures() {
 		steps = append(steps, negotiate.Notice{Feature: f})
 	}
-	return steps
+	return append(steps, negotiate.Version{})
 }
 
 // Bind implements negotiate.Binder: the owner of the account learns of the
@@ -134,17 +137,22 @@ func (c *client) Bind(ctx context.Context, user jid.JID, resource string) (jid.J
 	if err != nil {
 		return jid.JID{}, stanza.ErrBadRequest
 	}
-	full = full.Clone()
+	s := c.open(full.Clone())
+	if _, err := c.server.router.Bind(ctx, s, route.Wanted{Limit: c.config.Limits.Sessions}); err != nil {
+		return jid.JID{}, err
+	}
+	c.take(s)
+	return s.JID, nil
+}
+
+// open makes a session on the stream, of which nobody knows yet.
+func (c *client) open(full jid.JID) *session.Session {
 	l := &c.config.Limits
 	in := session.NewInbound(l.Credit, int(l.CreditBytes), nil)
 	s := session.New(session.NewID(), full, c.conn, in, sessionLimits(l))
 	s.Remote, s.Secure = c.conn.RemoteAddr().String(), c.secure()
 	c.server.watch(s)
-	if err := c.server.router.Bind(ctx, s, l.Sessions); err != nil {
-		return jid.JID{}, err
-	}
-	c.take(s)
-	return full, nil
+	return s
 }
 
 // secure returns the version of TLS, "" without.
@@ -183,6 +191,9 @@ func (c *client) early(h *module.Host) negotiate.Register {
 // refused counts a failed attempt to log in.
 func (c *client) refused(_ context.Context, st *negotiate.State, f *sasl.Failure) {
 	s := c.server
+	if f.Condition == sasl.TemporaryAuthFailure && f.Err != nil { // ours, of which the client learns nothing
+		s.log.Error("log-in failed", "stream", st.ID, "account", c.tried, "error", f.Err)
+	}
 	if f.Condition != sasl.NotAuthorized {
 		if f.Err != nil {
 			s.log.Warn("log-in failed", "stream", st.ID, "remote", c.conn.RemoteAddr().String(), "account", c.tried, "error", f.Err)
@@ -191,7 +202,7 @@ func (c *client) refused(_ context.Context, st *negotiate.State, f *sasl.Failure
 	}
 	s.failedLogins.Add(1)
 	now := time.Now()
-	if c.tried != "" {
+	if c.tried != "" && c.guessed {
 		s.byName.Failed(c.tried, now)
 	}
 	s.bySource.Failed(c.source, now)
@@ -223,16 +234,16 @@ func (g guard) Plain(ctx context.Context, username, password string) error {
 
 // External implements sasl.ExternalBackend. There is nothing to be guessed.
 func (g guard) External(ctx context.Context, username string) error {
-	g.c.tried = username + "@" + g.host.Domain()
+	g.c.tried, g.c.guessed = username+"@"+g.host.Domain(), true
 	return g.Backend.External(ctx, username)
 }
 
 // Token implements sasl.TokenBackend. Whose the token is shows when it is
 // verified: before that only the address can have to wait.
 func (g guard) Token(ctx context.Context, token string) (string, error) {
-	g.c.tried = ""
+	g.c.tried, g.c.guessed = "", true
 	now := time.Now()
-	if err := g.rest(ctx, now, g.c.server.bySource.Wait(g.c.source, now)); err != nil {
+	if err := wait(ctx, now, g.c.server.bySource.Wait(g.c.source, now)); err != nil {
 		return "", err
 	}
 	username, err := g.Backend.Token(ctx, token)
@@ -242,23 +253,28 @@ func (g guard) Token(ctx context.Context, token string) (string, error) {
 	return username, err
 }
 
-// pause waits for as long as the account or the address has to. Both wait alike
-// whether the account exists or not.
+// pause waits for as long as the account or the address has to.
 func (g guard) pause(ctx context.Context, username string) error {
-	s, now := g.c.server, time.Now()
-	g.c.tried = username + "@" + g.host.Domain()
-	return g.rest(ctx, now, max(s.byName.Wait(g.c.tried, now), s.bySource.Wait(g.c.source, now)))
+	return g.c.pause(ctx, username+"@"+g.host.Domain())
 }
 
-func (g guard) rest(ctx context.Context, now time.Time, wait time.Duration) error {
-	if wait == 0 {
+// pause waits for as long as the account or the address has to. Both wait alike
+// whether the account exists or not.
+func (c *client) pause(ctx context.Context, account string) error {
+	s, now := c.server, time.Now()
+	c.tried, c.guessed = account, true
+	return wait(ctx, now, max(s.byName.Wait(account, now), s.bySource.Wait(c.source, now)))
+}
+
+func wait(ctx context.Context, now time.Time, d time.Duration) error {
+	if d == 0 {
 		return nil
 	}
-	if deadline, ok := ctx.Deadline(); ok && now.Add(wait).After(deadline) {
+	if deadline, ok := ctx.Deadline(); ok && now.Add(d).After(deadline) {
 		return &sasl.Failure{Condition: sasl.TemporaryAuthFailure, Text: "too many failed log-ins; try again later"}
 	}
 	select {
-	case <-time.After(wait):
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

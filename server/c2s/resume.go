@@ -25,8 +25,10 @@ const settleWithin = 5 * time.Second
 
 // Resume implements negotiate.Resumer: the stream goes on with the session of
 // another one (XEP-0198 §5).
-func (c *client) Resume(ctx context.Context, user jid.JID, previd string, h uint32) (jid.JID, *negotiate.Failed, error) {
+func (c *client) Resume(ctx context.Context, user jid.JID, want negotiate.Resume,
+	answer func(jid.JID, negotiate.Resumed) xmltree.Appender) (jid.JID, *negotiate.Failed, error) {
 	c.server.byName.Succeeded(user.String())
+	previd := want.PrevID
 	s := c.server.resumable(previd)
 	if s == nil || s.JID.Bare() != user { // another's looks like one that never was
 		return jid.JID{}, c.server.past.of(user, previd), nil
@@ -45,7 +47,7 @@ func (c *client) Resume(ctx context.Context, user jid.JID, previd string, h uint
 		return jid.JID{}, nil, ctx.Err()
 	}
 	handled, _ := s.In.H()
-	settled, err := s.Resume(c.conn, h, xmltree.Marshal(negotiate.Resumed{PrevID: previd, H: handled}, ns.Client))
+	settled, err := s.Resume(c.conn, want.H, xmltree.Marshal(answer(s.JID, negotiate.Resumed{PrevID: previd, H: handled}), ns.Client))
 	if errors.Is(err, session.ErrGone) {
 		return jid.JID{}, c.server.past.of(user, previd), nil
 	}
@@ -67,8 +69,17 @@ func (c *client) take(s *session.Session) {
 
 // enable begins stream management (XEP-0198 §3).
 func (c *client) enable(want negotiate.Enable) {
-	s, within := c.session, c.config.Limits.Resume
-	var answer negotiate.Enabled
+	s := c.session
+	answer := c.manage(s, want)
+	c.server.router.Confirms(s)
+	s.EnableAcks(xmltree.Marshal(answer, ns.Client))
+	s.Flush(true)
+}
+
+// manage has what the client sends counted from now on, and lets the session be
+// resumed if that is wanted.
+func (c *client) manage(s *session.Session, want negotiate.Enable) (answer negotiate.Enabled) {
+	within := c.config.Limits.Resume
 	if want.Resume && within > 0 {
 		if asked := time.Duration(want.Max) * time.Second; want.Max > 0 && asked < within {
 			within = asked
@@ -78,9 +89,7 @@ func (c *client) enable(want negotiate.Enable) {
 		c.server.keep(s)
 	}
 	s.CountReceived()
-	c.server.router.Confirms(s)
-	s.EnableAcks(xmltree.Marshal(answer, ns.Client))
-	s.Flush(true)
+	return answer
 }
 
 // left deals with the session of a stream that has ended with err: it waits for
@@ -102,13 +111,18 @@ func lost(err error) bool {
 	return err != nil && (e == nil || errors.Is(e, stream.ErrConnectionTimeout))
 }
 
-// over ends a session for good.
-func (s *Server) over(sess *session.Session) {
+// forget lets nobody resume a session.
+func (s *Server) forget(sess *session.Session) {
 	if id := sess.ResumeID(); id != "" {
 		s.mu.Lock()
 		delete(s.resumables, id)
 		s.mu.Unlock()
 	}
+}
+
+// over ends a session for good.
+func (s *Server) over(sess *session.Session) {
+	s.forget(sess)
 	s.router.Ended(sess)
 	s.quiet.changed()
 }

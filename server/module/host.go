@@ -46,6 +46,7 @@ type Host struct {
 	services map[jid.JID]Service
 	early    []Early
 	informs  []xmltree.Appender
+	inlines  []Inline
 	kept     []account.Kept
 	wait     func(*stanza.Stanza) session.Waiting
 	jobs     []Job

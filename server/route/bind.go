@@ -2,6 +2,7 @@ package route
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -20,26 +21,51 @@ import (
 
 // Bind makes a session known to the owner of its account and returns when stanzas
 // to it may arrive. A session of the same resource is ended: the newer one knows
-// better that the older is dead (RFC 6120 §7.7.2.2). The account may have at most
-// limit sessions.
-func (r *Router) Bind(ctx context.Context, s *session.Session, limit int) error {
-	b := &bind{router: r, session: s, limit: limit, answer: make(chan error, 1)}
+// better that the older is dead (RFC 6120 §7.7.2.2). It returns what is to be said
+// of what the client has asked for with its resource.
+func (r *Router) Bind(ctx context.Context, s *session.Session, w Wanted) (answers []xmltree.Appender, err error) {
+	b := &bind{router: r, session: s, Wanted: w, answer: make(chan error, 1)}
 	r.cluster.Send(keyOf(s.JID), b)
 	select {
 	case err := <-b.answer:
-		return err
+		if err != nil {
+			return nil, err
+		}
 	case <-ctx.Done():
 		r.Ended(s)
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
+	for _, ask := range b.inline {
+		a, err := ask(ctx)
+		if err != nil {
+			r.Ended(s)
+			return nil, fmt.Errorf("answer %s what it asked for with its resource: %w", s.JID, err)
+		}
+		if a != nil {
+			answers = append(answers, a)
+		}
+	}
+	return answers, nil
+}
+
+// Wanted says how a session is to be bound.
+type Wanted struct {
+	Limit int // sessions that the account may have
+	// Device is what its client's installation is called; "" if that is not known.
+	// Earlier sessions of the same one are ended (XEP-0386 §3.2).
+	Device   string
+	Confirms bool                             // its client acknowledges what it gets from the beginning
+	Inactive bool                             // nobody looks at it
+	Asked    func(func(xmltree.Element) bool) // for what the client asks besides; nil: it is not one that does
 }
 
 type bind struct {
+	Wanted
 	router  *Router
 	session *session.Session
-	limit   int
-	answer  chan error // buffered: the lane never waits
-	old     *departure // of the session in whose place it comes
+	answer  chan error   // buffered: the lane never waits
+	old     []*departure // of the sessions in whose place it comes
+	inline  []func(context.Context) (xmltree.Appender, error)
 	room    *departure // and of one that makes room for it
 }
 
@@ -51,25 +77,33 @@ func (b *bind) Handle(t *cluster.Turn, ac cluster.Actor) {
 		b.say(t, stanza.ErrNotAllowed)
 		return
 	}
-	if old := a.Named(s.JID.Resource()); old != nil && old.ID != s.ID {
-		b.old = &departure{resource: old}
+	for _, old := range a.Resources() {
+		if same := old.JID == s.JID || b.Device != "" && old.Device == b.Device; same && old.ID != s.ID {
+			b.old = append(b.old, &departure{resource: old})
+		}
 	}
-	b.end(t, host, a, b.old, stream.ErrConflict)
+	for _, d := range b.old {
+		b.end(t, host, a, d, stream.ErrConflict)
+	}
 	if a.Resource(s.ID) == nil {
-		if b.room == nil && len(a.Resources()) >= b.limit {
+		if b.room == nil && len(a.Resources()) >= b.Limit {
 			if b.room = longestAway(a); b.room == nil {
 				b.say(t, stanza.ErrResourceConstraint.With("This account has as many sessions as it may have."))
 				return
 			}
 		}
 		b.end(t, host, a, b.room, stream.ErrResourceConstraint)
-		a.Add(&account.Resource{ID: s.ID, JID: s.JID, Out: s, Remote: s.Remote, Secure: s.Secure, Since: s.Begun})
+		a.Add(&account.Resource{ID: s.ID, JID: s.JID, Out: s, Remote: s.Remote, Secure: s.Secure, Since: s.Begun,
+			Device: b.Device, Confirms: b.Confirms, Inactive: b.Inactive})
 		b.router.online.add(s.JID, 1)
 	}
 	res := a.Resource(s.ID)
 	tr := &module.Transit{Host: host, Turn: t, Account: a, Sender: res}
 	for _, f := range host.Facts.Bound {
 		f(tr, res)
+	}
+	if b.Asked != nil {
+		b.inline = host.EnableInline(tr, b.Asked)
 	}
 	b.say(t, nil)
 	t.After(cluster.EffectFunc(func(t *cluster.Turn) { t.Send(t.Key(), loggedIn{}) }))

@@ -153,10 +153,12 @@ func (a *accounts) options(config *tls.Config, tlsRequired bool) ServerOptions {
 				StartTLS{Config: config},
 				Limits{Before: MaxLimits{Bytes: 10000}, After: MaxLimits{Bytes: 262144, Idle: 30 * time.Minute}},
 				Register{Answer: a.register, Names: []xmltree.Name{nameQuery}, Features: []xmltree.Appender{empty{Space: ns.IQReg, Local: "register"}}},
+				SASL2{SASL: SASL{Backend: a}, Establisher: establisher{a}, Tokens: noTokens{}, Tasks: riddles, Features: []string{ns.Acks}},
 				SASL{Backend: a},
 				Bind{Binder: a},
 				Session{},
 				SM{},
+				Version{},
 			}
 		},
 		Default:     jid.MustParse("montague.example"),

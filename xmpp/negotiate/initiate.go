@@ -72,6 +72,11 @@ func initiate(ctx context.Context, st *State, o ClientOptions) error {
 			return err
 		}
 		outcome, err := take(ctx, st, o, features)
+		for err == nil && outcome == Again {
+			if features, err = readFeatures(st); err == nil {
+				outcome, err = take(ctx, st, o, features)
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -89,7 +94,15 @@ func begin(st *State, o ClientOptions) (xmltree.Element, error) {
 		h.From = st.own.String()
 	}
 	none := xmltree.Element{}
-	if err := st.Conn.Open(h); err != nil {
+	var more []xmltree.Appender
+	for _, step := range o.Steps {
+		if s, ok := step.(interface{ Ahead(*State) xmltree.Appender }); ok {
+			if a := s.Ahead(st); a != nil {
+				more = append(more, a)
+			}
+		}
+	}
+	if err := st.Conn.Open(h, more...); err != nil {
 		return none, err
 	}
 	h, err := st.Conn.ReadHeader()
@@ -114,6 +127,16 @@ func begin(st *State, o ClientOptions) (xmltree.Element, error) {
 	return el, nil
 }
 
+// readFeatures reads the features that follow a log-in on the same stream (XEP-0388
+// §2.6.1).
+func readFeatures(st *State) (xmltree.Element, error) {
+	el, err := st.Conn.ReadElement()
+	if err == nil && !stream.IsFeatures(el) {
+		err = refusal(el)
+	}
+	return el, err
+}
+
 // take lets each step have what it wants of the features.
 func take(ctx context.Context, st *State, o ClientOptions, features xmltree.Element) (Outcome, error) {
 	for _, step := range o.Steps {
@@ -124,7 +147,7 @@ func take(ctx context.Context, st *State, o ClientOptions, features xmltree.Elem
 		if o.Until != nil && o.Until(st) {
 			return Complete, nil
 		}
-		if outcome == Restart || outcome == Complete {
+		if outcome == Restart || outcome == Again || outcome == Complete {
 			return outcome, nil
 		}
 	}

@@ -14,6 +14,7 @@ package negotiate
 
 import (
 	"context"
+	"crypto/tls"
 
 	"kith/xmpp/jid"
 	"kith/xmpp/ns"
@@ -42,6 +43,7 @@ const (
 	Pass     Outcome = iota // the element or the offer is not for this step
 	Handled                 // the step is done with it, the stream goes on
 	Restart                 // the step has begun a new stream: both ends send headers
+	Again                   // new features follow on the same stream
 	Complete                // the stream is negotiated
 )
 
@@ -55,8 +57,10 @@ type State struct {
 	User   jid.JID       // the bare JID that is authenticated; zero before
 	JID    jid.JID       // the full JID that is bound; zero before
 
+	Agent     UserAgent // of the peer, if it logged in by XEP-0388
 	Mechanism string    // by which the user authenticated
 	SM        *Enabled  // stream management, if it has been enabled
+	Gained    Gained    // by an initiating entity that logged in by XEP-0388
 	Limits    MaxLimits // announced by the peer (XEP-0478)
 	// Early are elements that came while an answer was waited for, in their
 	// order. (Initiating entity.)
@@ -66,10 +70,15 @@ type State struct {
 	bindings    []sasl.Binding // of the connection, once asked for
 	secured     bool           // bindings are those of the TLS connection
 	exchange    sasl.Server    // under way
-	refusals    int            // by SASL
-	binds       int            // refused
-	requests    int            // before log-in
-	own         jid.JID        // the account an initiating entity logs in to
+	login       *login         // by XEP-0388, under way
+	steps       []Step         // of the receiving entity
+	offered     stream.Features
+	version     version  // of them
+	ahead       *attempt // sent before the features came (initiating entity)
+	refusals    int      // by SASL
+	binds       int      // refused
+	requests    int      // before log-in
+	own         jid.JID  // the account an initiating entity logs in to
 }
 
 // locked reports whether TLS must come first.
@@ -82,6 +91,17 @@ func (st *State) channelBindings() []sasl.Binding {
 		st.bindings, st.secured = st.Conn.Bindings(), secure
 	}
 	return st.bindings
+}
+
+// tlsVersion returns the version of TLS of the connection, 0 without or if that is
+// not known.
+func (st *State) tlsVersion() uint16 {
+	if c, ok := st.Conn.(interface{ TLS() *tls.ConnectionState }); ok {
+		if state := c.TLS(); state != nil {
+			return state.Version
+		}
+	}
+	return 0
 }
 
 // write sends elements in one batch.

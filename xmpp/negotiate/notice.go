@@ -12,7 +12,7 @@ type Notice struct{ Feature xmltree.Appender }
 
 // Offer implements Step.
 func (n Notice) Offer(st *State) xmltree.Appender {
-	if n.Feature == nil || st.User.IsZero() || !st.JID.IsZero() {
+	if n.Feature == nil || st.User.IsZero() {
 		return nil
 	}
 	return n.Feature

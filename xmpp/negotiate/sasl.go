@@ -65,6 +65,9 @@ type SASL struct {
 	// Token, if it is not nil, is asked for a bearer token where OAUTHBEARER is
 	// offered and the stream is encrypted. (Client.)
 	Token func(ctx context.Context) (string, error)
+	// Known, if it is not nil, remembers how the client has logged in to servers.
+	// (Client.)
+	Known Known
 }
 
 // Offer implements Step.
@@ -109,7 +112,19 @@ func (s SASL) serverOptions(st *State) sasl.ServerOptions {
 		OverTLS:       st.Conn.Secure(),
 		Tokens:        slices.Contains(s.Only, sasl.OAuthBearer),
 		MinIterations: s.MinIterations,
+		TLS:           st.tlsVersion(),
 	}
+}
+
+// vouched are the options with what was offered, for SCRAM to vouch for: the same
+// list in both profiles (XEP-0474 §4.1).
+func (s SASL) vouched(st *State) sasl.ServerOptions {
+	o := s.serverOptions(st)
+	o.Offer = &sasl.Offer{Mechanisms: s.mechanisms(st)}
+	for _, b := range st.channelBindings() {
+		o.Offer.Types = append(o.Offer.Types, b.Type)
+	}
+	return o
 }
 
 // mechanisms are those that are offered on the connection as it is.
@@ -166,7 +181,7 @@ func (s SASL) begin(st *State, mechanism string) (sasl.Server, *sasl.Failure) {
 		}
 		return nil, &sasl.Failure{Condition: sasl.InvalidMechanism}
 	}
-	exchange, err := sasl.NewServer(strings.Clone(mechanism), s.Backend, s.serverOptions(st))
+	exchange, err := sasl.NewServer(strings.Clone(mechanism), s.Backend, s.vouched(st))
 	if err != nil {
 		return nil, failureOf(err)
 	}
@@ -207,11 +222,16 @@ func (s SASL) next(ctx context.Context, st *State, el xmltree.Element) (Outcome,
 // refuse reports failure, and closes the stream of a client that goes on
 // failing.
 func (s SASL) refuse(ctx context.Context, st *State, f *sasl.Failure) (Outcome, error) {
-	st.exchange = nil
+	return s.deny(ctx, st, f, failure{f})
+}
+
+// deny says no in the words of one of the profiles.
+func (s SASL) deny(ctx context.Context, st *State, f *sasl.Failure, words xmltree.Appender) (Outcome, error) {
+	st.exchange, st.login = nil, nil
 	if s.Refused != nil {
 		s.Refused(ctx, st, f)
 	}
-	if err := st.write(failure{f}); err != nil {
+	if err := st.write(words); err != nil {
 		return 0, err
 	}
 	limit := s.Attempts
@@ -239,9 +259,23 @@ func (s SASL) Take(ctx context.Context, st *State, features xmltree.Element) (Ou
 	if !st.User.IsZero() || s.Credentials.Username == "" || !offer.Exists() {
 		return Pass, nil
 	}
-	o := sasl.ClientOptions{Bindings: st.channelBindings(), OverTLS: st.Conn.Secure()}
-	for m := range offer.Children() {
-		if m.Is(nameMechanism) {
+	client, err := s.choose(ctx, st, s.offerOf(st, features, offer, nameMechanism))
+	if err != nil {
+		return 0, err
+	}
+	if err := authenticate(st, client); err != nil {
+		return 0, fmt.Errorf("authenticate by %s: %w", client.Mechanism(), err)
+	}
+	s.remember(st, client)
+	st.User, st.Mechanism = st.own, client.Mechanism()
+	return Restart, st.Conn.Restart()
+}
+
+// offerOf reads what a server offers in one of the profiles.
+func (s SASL) offerOf(st *State, features, list xmltree.Element, name xmltree.Name) sasl.ClientOptions {
+	o := sasl.ClientOptions{Bindings: st.channelBindings(), OverTLS: st.Conn.Secure(), TLS: st.tlsVersion()}
+	for m := range list.Children() {
+		if m.Is(name) {
 			o.Offered = append(o.Offered, strings.Clone(m.Text()))
 		}
 	}
@@ -250,36 +284,45 @@ func (s SASL) Take(ctx context.Context, st *State, features xmltree.Element) (Ou
 			o.BindingTypes = append(o.BindingTypes, strings.Clone(b.Attr("type")))
 		}
 	}
-	if s.Only != nil {
-		o.Offered = s.allowed(o.Offered)
-	}
+	return o
+}
+
+// choose returns the client's end of the strongest mechanism of an offer.
+func (s SASL) choose(ctx context.Context, st *State, o sasl.ClientOptions) (sasl.Client, error) {
 	credentials := s.Credentials
 	credentials.Certified = s.Certificate != nil
 	if s.Token != nil && o.OverTLS && slices.Contains(o.Offered, sasl.OAuthBearer) {
 		token, err := s.Token(ctx)
 		if err != nil {
-			return 0, fmt.Errorf("get a token: %w", err)
+			return nil, fmt.Errorf("get a token: %w", err)
 		}
 		credentials.Token = token
 	}
-	mechanism, err := sasl.Choose(credentials, o)
+	known := s.known(st)
+	o.Protected = known.Protected
+	usable := o
+	usable.Offered = s.allowed(slices.Clone(o.Offered))
+	// XEP-0474 §6: who has proved a password once does not show it afterwards.
+	if known.Proved {
+		usable.Offered = slices.DeleteFunc(slices.Clone(usable.Offered), func(m string) bool { return m == sasl.Plain })
+	}
+	mechanism, err := sasl.Choose(credentials, usable)
 	if err != nil {
-		return 0, err
+		if known.Proved && slices.Contains(o.Offered, sasl.Plain) {
+			return nil, fmt.Errorf("%w: %w: only PLAIN is left", sasl.ErrDowngrade, err)
+		}
+		return nil, err
+	}
+	// Where the server vouches for its offer, it may change it.
+	if known.Bound && !known.Protected && !isPlus(mechanism) && mechanism != sasl.External && len(o.Bindings) > 0 {
+		return nil, fmt.Errorf("%w: no channel binding any more", sasl.ErrDowngrade)
 	}
 	// Whose a token is, the server finds out: it has to come to the same account.
 	other := mechanism == sasl.External && !s.certifiedFor(st.own) || mechanism == sasl.OAuthBearer
 	if credentials.Authzid == "" && other {
 		credentials.Authzid = st.own.String()
 	}
-	client, err := sasl.NewClient(mechanism, credentials, o)
-	if err != nil {
-		return 0, err
-	}
-	if err := authenticate(st, client); err != nil {
-		return 0, fmt.Errorf("authenticate by %s: %w", mechanism, err)
-	}
-	st.User, st.Mechanism = st.own, mechanism
-	return Restart, st.Conn.Restart()
+	return sasl.NewClientOf(mechanism, credentials, usable, o)
 }
 
 // certifiedFor reports whether the certificate is for one account and no other:

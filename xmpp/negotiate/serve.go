@@ -76,6 +76,9 @@ func (s *server) run(ctx context.Context) error {
 			if outcome == Restart {
 				break
 			}
+			if outcome == Again { // logged in on the same stream
+				s.st.Conn.SetLimits(s.opts.Limits)
+			}
 		}
 	}
 }
@@ -94,13 +97,7 @@ func (s *server) open() error {
 	if !st.User.IsZero() {
 		st.Conn.SetLimits(s.opts.Limits)
 	}
-	var offers stream.Features
-	for _, step := range s.steps {
-		if offer := step.Offer(st); offer != nil {
-			offers = append(offers, offer)
-		}
-	}
-	return st.Conn.Open(s.answer(h, st.Host.Domain(), st.ID), offers)
+	return st.Conn.Open(s.answer(h, st.Host.Domain(), st.ID), st.offers(s.steps))
 }
 
 // answer is our header to the peer's.
@@ -178,7 +175,7 @@ func (s *server) checkHost(to string) error {
 	}
 	if s.st.Host.IsZero() && host == host.Host() {
 		if s.steps = s.opts.Steps(host); s.steps != nil {
-			s.st.Host = host.Clone()
+			s.st.Host, s.st.steps = host.Clone(), s.steps
 			return nil
 		}
 	}
@@ -210,6 +207,10 @@ func (s *server) element(ctx context.Context) (Outcome, error) {
 	}
 	if s.count++; s.count > maxElements {
 		return 0, stream.ErrPolicyViolation.With("negotiation takes too long")
+	}
+	// XEP-0388 §2.4: nothing else while somebody authenticates.
+	if s.st.login != nil && el.Name().Space != ns.SASL2 {
+		return 0, stream.ErrPolicyViolation.With("authentication is under way")
 	}
 	for _, step := range s.steps {
 		outcome, err := step.Serve(ctx, s.st, el)

@@ -39,14 +39,15 @@ type SM struct {
 type Resumer interface {
 	// Resume gives the stream under negotiation the session of another one of the
 	// same user, of whose stanzas the client has handled h. It sees to it that
-	// <resumed/> is the first that is sent. failed says why there is none to be
-	// resumed; the client may bind a resource then. err ends the stream.
-	Resume(ctx context.Context, user jid.JID, previd string, h uint32) (full jid.JID, failed *Failed, err error)
+	// what answer makes of <resumed/> and the address is the first that is sent.
+	// failed says why there is none to be resumed; the client may bind a resource
+	// then. err ends the stream.
+	Resume(ctx context.Context, user jid.JID, want Resume, answer func(full jid.JID, r Resumed) xmltree.Appender) (full jid.JID, failed *Failed, err error)
 }
 
 // Offer implements Step.
 func (SM) Offer(st *State) xmltree.Appender {
-	if st.User.IsZero() {
+	if st.User.IsZero() || st.SM != nil {
 		return nil
 	}
 	return empty(NameSM)
@@ -76,7 +77,7 @@ func (s SM) resume(ctx context.Context, st *State, el xmltree.Element) (Outcome,
 	if err != nil {
 		return 0, err
 	}
-	full, failed, err := s.Resumer.Resume(ctx, st.User, want.PrevID, want.H)
+	full, failed, err := s.Resumer.Resume(ctx, st.User, want, func(_ jid.JID, r Resumed) xmltree.Appender { return r })
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("resume a session of %s: %w", st.User, err)

@@ -22,6 +22,12 @@ const (
 	Acks    = "urn:xmpp:sm:3"                          // XEP-0198
 	Limits  = "urn:xmpp:stream-limits:0"               // XEP-0478
 	Binding = "urn:xmpp:sasl-cb:0"                     // XEP-0440
+	SASL2   = "urn:xmpp:sasl:2"                        // XEP-0388
+	Bind2   = "urn:xmpp:bind:0"                        // XEP-0386
+	FAST    = "urn:xmpp:fast:0"                        // XEP-0484
+	Upgrade = "urn:xmpp:sasl:upgrade:0"                // XEP-0480
+	SCRAMUp = "urn:xmpp:scram-upgrade:0"               // XEP-0480 §3
+	IAP     = "urn:xmpp:iap:0"                         // XEP-0509
 	IQReg   = "http://jabber.org/features/iq-register" // XEP-0077 §8, stream feature
 	Accept  = "jabber:component:accept"                // XEP-0114
 	Compat  = "http://jabber.org/protocol/httpbind"    // XEP-0124

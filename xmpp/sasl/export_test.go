@@ -6,7 +6,12 @@ func NewClientNonce(mech string, c Credentials, o ClientOptions, nonce string) (
 	if err != nil {
 		return nil, err
 	}
-	return newScramClient(mech, c, b, nonce)
+	s, err := newScramClient(mech, c, b, nonce)
+	if err != nil {
+		return nil, err
+	}
+	s.offer = o
+	return s, nil
 }
 
 // SetNonce fixes what a SCRAM server adds to the nonce.
@@ -29,3 +34,12 @@ func WeakKeys(hash, password string, salt []byte, iterations int) Keys {
 
 // Prepare is prepare.
 var Prepare = prepare
+
+// DigestSHA1 is the digest of an offer for SCRAM-SHA-1.
+func DigestSHA1(o Offer) string {
+	h, err := hashNamed(SHA1)
+	if err != nil {
+		panic(err)
+	}
+	return o.digest(h)
+}

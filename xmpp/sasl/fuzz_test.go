@@ -106,3 +106,22 @@ func slow(message string) bool {
 	}
 	return false
 }
+
+// FuzzToken: no bytes but the proof authenticate anybody by a token.
+func FuzzToken(f *testing.F) {
+	f.Add([]byte("juliet\x0001234567890123456789012345678901"))
+	f.Add([]byte("\x00\x00"))
+	f.Add([]byte("juliet@capulet.example\x00"))
+	f.Fuzz(func(t *testing.T, message []byte) {
+		backend := &tokens{user: "juliet", mech: sasl.TokenUnbound, token: []byte("t0ken")}
+		s, err := sasl.NewServer(sasl.TokenUnbound, backend, sasl.ServerOptions{Domain: "capulet.example", OverTLS: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, done, err := s.Next(t.Context(), message); done || condition(err) == "" || s.Username() != "" {
+				t.Fatalf("%q: %v, done %v", message, err, done)
+			}
+		}
+	})
+}

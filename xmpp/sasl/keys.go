@@ -164,3 +164,33 @@ func (h algorithm) mac(key []byte, message string) []byte {
 	w.Write([]byte(message))
 	return w.Sum(nil)
 }
+
+// SaltedPassword returns what keys are derived of (RFC 5802 §3), for a server that
+// asks for it after it has let the client in (XEP-0480 §3). It is worth as much as
+// the password to who has it.
+func SaltedPassword(hash, password string, salt []byte, iterations int) ([]byte, error) {
+	h, err := hashNamed(hash)
+	if err != nil {
+		return nil, err
+	}
+	if iterations < clientMinIterations || iterations > maxIterations || len(salt) == 0 {
+		return nil, fmt.Errorf("%w: %d iterations with a salt of %d bytes", ErrServer, iterations, len(salt))
+	}
+	if password, err = prepare(password); err != nil {
+		return nil, fmt.Errorf("%w: password: %w", ErrCredentials, err)
+	}
+	return pbkdf2.Key(h.new, password, salt, iterations, h.new().Size())
+}
+
+// KeysOf derives keys of a salted password.
+func KeysOf(hash string, salted, salt []byte, iterations int) (Keys, error) {
+	h, err := hashNamed(hash)
+	if err != nil {
+		return Keys{}, err
+	}
+	if len(salted) != h.new().Size() {
+		return Keys{}, fmt.Errorf("sasl: a salted password of %s has not %d bytes", hash, len(salted))
+	}
+	return Keys{Salt: salt, Iterations: iterations,
+		StoredKey: h.sum(h.mac(salted, "Client Key")), ServerKey: h.mac(salted, "Server Key")}, nil
+}

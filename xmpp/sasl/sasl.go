@@ -1,6 +1,7 @@
 // Package sasl implements the SASL mechanisms of XMPP for both ends: PLAIN
 // (RFC 4616), EXTERNAL with a client's certificate (RFC 4422 §A, XEP-0178), OAUTHBEARER (RFC 7628), and SCRAM with SHA-1, SHA-256 and
-// SHA-512, each also with channel binding (RFC 5802, RFC 7677, RFC 9266, RFC 5929).
+// SHA-512, each also with channel binding (RFC 5802, RFC 7677, RFC 9266, RFC 5929). For
+// tokens that a server has given to a device (XEP-0484) there is HT-SHA-256.
 //
 // It does no I/O: whoever holds the stream carries the messages to and fro,
 // decoded from base64. Neither end may be used by several goroutines at once.
@@ -74,11 +75,22 @@ type ClientOptions struct {
 	Bindings     []Binding // what the client can bind to; empty: it has no channel binding
 	OverTLS      bool      // the stream is encrypted, and the server's certificate verified
 	SASL2        bool      // the offer came by XEP-0388, for which XEP-0440 has stricter rules
+	// TLS is the version of TLS of the connection, 0 without.
+	TLS uint16
+	// Protected says that the server is known to vouch for its offer (XEP-0474):
+	// one that does not is not believed.
+	Protected bool
 }
 
 // NewClient returns the client's end of a mechanism, which must be one that
 // Choose could have returned for the same offer.
 func NewClient(mech string, c Credentials, o ClientOptions) (Client, error) {
+	return NewClientOf(mech, c, o, o)
+}
+
+// NewClientOf is NewClient for a client that did not choose among all that was
+// offered: whole is the whole offer, for which the server vouches.
+func NewClientOf(mech string, c Credentials, o, whole ClientOptions) (Client, error) {
 	if mech == External {
 		if !c.external(o) {
 			return nil, fmt.Errorf("%w: EXTERNAL without a certificate, or without TLS", ErrNoMechanism)
@@ -101,7 +113,12 @@ func NewClient(mech string, c Credentials, o ClientOptions) (Client, error) {
 	if mech == Plain {
 		return newPlainClient(c)
 	}
-	return newScramClient(mech, c, b, rand.Text())
+	s, err := newScramClient(mech, c, b, rand.Text())
+	if err != nil {
+		return nil, err
+	}
+	s.offer = whole
+	return s, nil
 }
 
 // Server is the server's end of one authentication.
@@ -148,6 +165,11 @@ type ServerOptions struct {
 	// is 0. Accounts that come from a server with weaker keys need it lowered,
 	// to no less than 4,096.
 	MinIterations int
+	// Offer, if it is not nil, is what the server has offered in the profile that
+	// the client uses; SCRAM vouches for it (XEP-0474).
+	Offer *Offer
+	// TLS is the version of TLS, for which SCRAM vouches (XEP-0515); 0 for none.
+	TLS uint16
 }
 
 // NewServer returns the server's end of a mechanism. It fails with a *Failure
@@ -179,6 +201,8 @@ func NewServer(mech string, b Backend, o ServerOptions) (Server, error) {
 			return nil, &Failure{Condition: InvalidMechanism}
 		}
 		return &externalServer{backend: eb, opts: o}, nil
+	case IsToken(mech):
+		return newTokenServer(mech, b, o)
 	}
 	return newScramServer(mech, b, o)
 }

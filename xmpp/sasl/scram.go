@@ -30,6 +30,8 @@ type serverFirst struct {
 	nonce      string
 	salt       []byte
 	iterations int
+	offer      string // XEP-0474, in base64; "": none
+	tls        string // XEP-0515; "": none
 }
 
 // clientFinal is the client-final-message.
@@ -102,6 +104,7 @@ func parseServerFirst(message string) (serverFirst, string) {
 		return serverFirst{}, "invalid iteration count"
 	}
 	f.iterations = n
+	f.offer, f.tls = extension(message, 'h'), extension(message, 't')
 	if !isNonce(f.nonce) {
 		return serverFirst{}, "invalid nonce"
 	}
@@ -153,6 +156,21 @@ func attributes(message, wanted string) (values []string, reason string) {
 		return nil, "attribute " + wanted[len(values):len(values)+1] + " is missing"
 	}
 	return values, ""
+}
+
+// extension returns the value of an attribute behind those that are wanted, "" if
+// it is not there. Of several the last counts for nobody: that is an offence.
+func extension(message string, name byte) string {
+	value := ""
+	for attr := range strings.SplitSeq(message, ",") {
+		if len(attr) > 2 && attr[0] == name && attr[1] == '=' {
+			if value != "" {
+				return "?"
+			}
+			value = attr[2:]
+		}
+	}
+	return value
 }
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }

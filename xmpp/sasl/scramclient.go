@@ -15,6 +15,8 @@ type scramClient struct {
 	header   string // GS2
 	bare     string // of the client-first-message
 	nonce    string
+	offer    ClientOptions
+	vouched  bool // the server has vouched for it
 
 	started   bool
 	step      func(string) (string, error) // what the next challenge is
@@ -22,7 +24,7 @@ type scramClient struct {
 	done      bool
 }
 
-func newScramClient(mech string, c Credentials, b choice, nonce string) (Client, error) {
+func newScramClient(mech string, c Credentials, b choice, nonce string) (*scramClient, error) {
 	h, err := hashOf(mech)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoMechanism, err)
@@ -48,6 +50,9 @@ func newScramClient(mech string, c Credentials, b choice, nonce string) (Client,
 func (s *scramClient) Mechanism() string { return s.mech }
 
 func (s *scramClient) Done() bool { return s.done }
+
+// Vouched reports whether the server has vouched for its offer (XEP-0474).
+func (s *scramClient) Vouched() bool { return s.vouched && s.done }
 
 func (s *scramClient) Start() ([]byte, error) {
 	if s.started {
@@ -91,6 +96,10 @@ func (s *scramClient) takeFirst(message string) (string, error) {
 	case first.iterations < clientMinIterations || first.iterations > maxIterations:
 		return "", fmt.Errorf("%w: %d iterations", ErrServer, first.iterations)
 	}
+	if err := s.offer.verify(s.hash, first.offer, first.tls); err != nil {
+		return "", err
+	}
+	s.vouched = first.offer != ""
 	d, err := s.memory.derive(s.hash, s.password, first.salt, first.iterations)
 	if err != nil {
 		return "", err

@@ -100,7 +100,7 @@ func (s *scramServer) takeFirst(ctx context.Context, message string) (string, er
 	s.first, s.keys = first, keys
 	s.expected = boundTo(first.gs2.raw, data)
 	s.first.nonce += s.nonce()
-	s.answer = "r=" + s.first.nonce + ",s=" + encode(keys.Salt) + ",i=" + strconv.Itoa(keys.Iterations)
+	s.answer = "r=" + s.first.nonce + ",s=" + encode(keys.Salt) + ",i=" + strconv.Itoa(keys.Iterations) + s.opts.vouch(s.hash)
 	s.step = s.takeFinal
 	return s.answer, nil
 }

@@ -34,6 +34,7 @@ func attach(h *module.Host, _ struct{}) error {
 	h.DiscoFeature(xcarbons.FeatureRules)
 	h.Keep(enabled)
 	h.Keep(archive.Had)
+	h.Inline(module.Inline{Feature: ns.Carbons, Name: xcarbons.NameEnable, Enable: begin})
 	h.IQ(stanza.Set, xcarbons.NameEnable, module.ToAccount, turn(true))
 	h.IQ(stanza.Set, xcarbons.NameDisable, module.ToAccount, turn(false))
 	leaving, arriving := &h.Stages.Leaving, &h.Stages.Arriving
@@ -46,6 +47,13 @@ func attach(h *module.Host, _ struct{}) error {
 
 // enabled says of a resource that it wants copies.
 var enabled = account.NewSlot[bool]("carbons")
+
+// begin switches copies on for a session that has them from its beginning
+// (XEP-0386 §3.2): there is nothing to be said about it.
+func begin(t *module.Transit, _ xmltree.Element) func(context.Context) (xmltree.Appender, error) {
+	enabled.Set(t.Sender, true)
+	return nil
+}
 
 // turn switches copies on or off for the session that asks. Once more is no error
 // (XEP-0280 §10.1).

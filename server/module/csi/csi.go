@@ -21,6 +21,7 @@ var Module = module.Define("csi", attach, module.XEP(352, "1.0.0"))
 
 func attach(h *module.Host, _ struct{}) error {
 	h.StreamFeature(feature{})
+	h.Inline(module.Inline{Feature: ns.CSI}) // the state is the stream's
 	h.WhileInactive(wait)
 	return nil
 }

@@ -100,6 +100,7 @@ func attach(h *module.Host, c Config) error {
 	}
 	h.AccountFeature(ns.StanzaID, ns.MAM, xmam.FeatureExtended, xmam.FeatureGroupchatField, ns.RSM, ns.OrderBy, order.Feature(ns.MAM))
 	h.Keep(archive.CaughtUp)
+	h.Inline(module.Inline{Enable: m.bound})
 	h.IQ(stanza.Get, xmam.NameQuery, module.ToAccount, m.fields)
 	h.IQ(stanza.Set, xmam.NameQuery, module.ToAccount, m.query)
 	h.Query(stanza.Get, xmam.NameMetadata, module.ToAccount, m.metadata)

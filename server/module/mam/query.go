@@ -174,6 +174,19 @@ func (m *archives) metadata(_ context.Context, t *module.Transit) (func(context.
 	if err := owned(t); err != nil {
 		return nil, err
 	}
+	return m.ends(t), nil
+}
+
+// bound tells where the archive begins and ends to a client that has just bound a
+// resource. It reads the archive, so that nothing is delivered to it a second time
+// (XEP-0386 §3.2).
+func (m *archives) bound(t *module.Transit, _ xmltree.Element) func(context.Context) (xmltree.Appender, error) {
+	archive.CaughtUp.Set(t.Sender, max(1, archive.Last(t.Account)))
+	return m.ends(t)
+}
+
+// ends returns what reads the ends of the archive.
+func (m *archives) ends(t *module.Transit) func(context.Context) (xmltree.Appender, error) {
 	owner, floor := t.Account.ID(), archive.Floor(t.Account)
 	return func(ctx context.Context) (xmltree.Appender, error) {
 		first, last, err := archive.Ends(ctx, m.host.DB, owner, floor)
@@ -181,7 +194,7 @@ func (m *archives) metadata(_ context.Context, t *module.Transit) (func(context.
 			return &xmam.Metadata{}, err
 		}
 		return &xmam.Metadata{Start: m.mark(owner, first), End: m.mark(owner, last)}, nil
-	}, nil
+	}
 }
 
 func (m *archives) mark(owner, id int64) *xmam.Mark {

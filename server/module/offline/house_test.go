@@ -159,7 +159,7 @@ func (h *house) connect(address string, l session.Limits) *device {
 	d.conn.freed = sync.NewCond(&d.conn.mu)
 	in := session.NewInbound(1000, 1<<20, nil)
 	d.Session = session.New(session.NewID(), jid.MustParse(name+"@"+capulet+"/"+resource), d.conn, in, l)
-	if err := h.router.Bind(context.Background(), d.Session, 20); err != nil {
+	if _, err := h.router.Bind(context.Background(), d.Session, route.Wanted{Limit: 20}); err != nil {
 		h.Fatal(err)
 	}
 	d.Start()
