@@ -2,6 +2,7 @@ package c2s
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"kith/server/module"
@@ -15,15 +16,19 @@ import (
 
 // sasl2 is the log-in by XEP-0388, by the mechanisms of the one of RFC 6120.
 func (c *client) sasl2(h *module.Host, mechanisms negotiate.SASL) negotiate.SASL2 {
-	tokens := &tokens{c}
-	return negotiate.SASL2{
+	step := negotiate.SASL2{
 		SASL:        mechanisms,
 		Establisher: c,
 		Features:    append(h.InlineFeatures(), ns.Acks),
-		Tokens:      tokens,
-		Tasks:       negotiate.Upgrades(c.server.accounts.Upgrader(h.Domain), sasl.SHA256, sasl.SHA512),
-		Upgrades:    []string{negotiate.UpgradeName(sasl.SHA256), negotiate.UpgradeName(sasl.SHA512)},
 	}
+	// Of people from elsewhere we do not learn when they change their password, which
+	// has to end their tokens; nor do we keep keys for them.
+	if slices.Contains(mechanisms.Only, sasl.ScramSHA256) && !slices.Contains(mechanisms.Only, sasl.OAuthBearer) {
+		step.Tokens = &tokens{c}
+		step.Tasks = negotiate.Upgrades(c.server.accounts.Upgrader(h.Domain), sasl.SHA256, sasl.SHA512)
+		step.Upgrades = []string{negotiate.UpgradeName(sasl.SHA256), negotiate.UpgradeName(sasl.SHA512)}
+	}
+	return step
 }
 
 var nameInactive = xmltree.Name{Space: ns.CSI, Local: "inactive"}

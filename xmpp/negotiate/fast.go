@@ -158,5 +158,5 @@ func (s SASL2) tokenMechanisms(st *State) []string {
 	if s.Tokens == nil {
 		return nil
 	}
-	return s.SASL.allowed(sasl.TokenMechanisms(st.channelBindings(), st.Conn.Secure()))
+	return sasl.TokenMechanisms(st.channelBindings(), st.Conn.Secure())
 }

@@ -113,7 +113,7 @@ func FuzzToken(f *testing.F) {
 	f.Add([]byte("\x00\x00"))
 	f.Add([]byte("juliet@capulet.example\x00"))
 	f.Fuzz(func(t *testing.T, message []byte) {
-		backend := &tokens{user: "juliet", mech: sasl.TokenUnbound, token: []byte("t0ken")}
+		backend := &oneToken{user: "juliet", mech: sasl.TokenUnbound, token: []byte("t0ken")}
 		s, err := sasl.NewServer(sasl.TokenUnbound, backend, sasl.ServerOptions{Domain: "capulet.example", OverTLS: true})
 		if err != nil {
 			t.Fatal(err)

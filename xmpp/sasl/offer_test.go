@@ -69,15 +69,15 @@ func TestVouch(t *testing.T) {
 	}
 }
 
-// tokens is a backend with one token.
-type tokens struct {
+// oneToken is a backend with one token.
+type oneToken struct {
 	sasl.Backend
 	user, mech string
 	token      []byte
 	asked      int
 }
 
-func (b *tokens) Device(_ context.Context, username, mech string, proves func([]byte) bool) error {
+func (b *oneToken) Device(_ context.Context, username, mech string, proves func([]byte) bool) error {
 	b.asked++
 	if !proves(b.token) || username != b.user || mech != b.mech {
 		return &sasl.Failure{Condition: sasl.NotAuthorized}
@@ -120,7 +120,7 @@ func TestToken(t *testing.T) {
 		{"nothing", sasl.TokenUnbound, nil, nil, "juliet", "t0ken", func([]byte) []byte { return nil }, sasl.MalformedRequest},
 		{"no text", sasl.TokenUnbound, nil, nil, "juliet", "t0ken", func(b []byte) []byte { return append([]byte("\xff"), b...) }, sasl.MalformedRequest},
 	} {
-		backend := &tokens{user: "juliet", mech: test.mech, token: []byte("t0ken")}
+		backend := &oneToken{user: "juliet", mech: test.mech, token: []byte("t0ken")}
 		c, err := sasl.NewTokenClient(test.mech, test.user, []byte(test.token), sasl.ClientOptions{Bindings: test.client, OverTLS: true})
 		if err != nil {
 			t.Fatalf("%s: %v", test.name, err)
@@ -165,7 +165,7 @@ func TestToken(t *testing.T) {
 		if name == "no such" {
 			mech = "HT-SHA-256-UNIQ"
 		}
-		if _, err := sasl.NewServer(mech, &tokens{}, o); err == nil {
+		if _, err := sasl.NewServer(mech, &oneToken{}, o); err == nil {
 			t.Errorf("%s: there is a server", name)
 		}
 	}
