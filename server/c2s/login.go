@@ -191,9 +191,6 @@ func (c *client) early(h *module.Host) negotiate.Register {
 // refused counts a failed attempt to log in.
 func (c *client) refused(_ context.Context, st *negotiate.State, f *sasl.Failure) {
 	s := c.server
-	if f.Condition == sasl.TemporaryAuthFailure && f.Err != nil { // ours, of which the client learns nothing
-		s.log.Error("log-in failed", "stream", st.ID, "account", c.tried, "error", f.Err)
-	}
 	if f.Condition != sasl.NotAuthorized {
 		if f.Err != nil {
 			s.log.Warn("log-in failed", "stream", st.ID, "remote", c.conn.RemoteAddr().String(), "account", c.tried, "error", f.Err)

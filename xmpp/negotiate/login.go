@@ -278,7 +278,7 @@ func (s SASL2) try(st *State, a *attempt, version string) (Outcome, error) {
 		var answer xmltree.Appender
 		switch {
 		case el.Is(nameFailure2):
-			return 0, parseFailure2(el)
+			return 0, sasl.Explain(a.client, parseFailure2(el))
 		case el.Is(nameSuccess2):
 			if err := finish2(a.client, el); err != nil {
 				return 0, err
