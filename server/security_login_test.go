@@ -71,13 +71,7 @@ func authenticate(t *testing.T, c *xmpptest.Client, mechanism string, who sasl.C
 	if strings.HasSuffix(mechanism, "-PLUS") {
 		o.Bindings = c.Bindings()
 	}
-	whole := sasl.ClientOptions{ // what the server vouches for
-		Offered: sasl.Mechanisms(sasl.ServerOptions{Bindings: c.Bindings(), PlusOffered: true, OverTLS: true}),
-	}
-	for _, b := range c.Bindings() {
-		whole.BindingTypes = append(whole.BindingTypes, b.Type)
-	}
-	cl, err := sasl.NewClientOf(mechanism, who, o, whole)
+	cl, err := sasl.NewClientOf(mechanism, who, o, sasl.ClientOptions{}) // the features are not looked at
 	if err != nil {
 		t.Fatalf("%s: %v", mechanism, err)
 	}

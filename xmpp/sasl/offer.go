@@ -41,13 +41,14 @@ func (o ServerOptions) vouch(h algorithm) string {
 }
 
 // verify compares what the server vouches for with what has come to us. Behind
-// the proof we send nobody can have changed either.
+// the proof we send nobody can have changed either. Who does not know the whole
+// offer cannot compare it.
 func (o ClientOptions) verify(h algorithm, offer, tls string) error {
 	switch {
 	case offer == "" && o.Protected:
 		return fmt.Errorf("%w: the server does not vouch for its offer any more", ErrDowngrade)
 	// XEP-0474 §4.2.
-	case offer != "" && !equal(offer, Offer{o.Offered, o.BindingTypes}.digest(h)):
+	case offer != "" && len(o.Offered) > 0 && !equal(offer, Offer{o.Offered, o.BindingTypes}.digest(h)):
 		return fmt.Errorf("%w: the server has offered something else", ErrDowngrade)
 	// XEP-0515: the server's connection is not ours.
 	case tls != "" && o.TLS != 0 && !equal(tls, fmt.Sprintf("%04x", o.TLS)):
