@@ -4,14 +4,17 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"time"
 
 	"kith/xmpp/jid"
 	"kith/xmpp/negotiate"
 	"kith/xmpp/ns"
+	"kith/xmpp/resolve"
 	"kith/xmpp/sasl"
 	"kith/xmpp/stanza"
 	"kith/xmpp/stream"
@@ -34,7 +37,7 @@ type Config struct {
 	Memory *sasl.Memory // of hashed passwords, to be shared by log-ins; may be nil
 	Lang   string       // of the user; may be ""
 
-	Address   string // host:port; "": the domain itself, at the usual port
+	Address   string // host:port; "": where the domain says, or itself at the usual port
 	DirectTLS bool   // TLS from the first byte (XEP-0368), not by STARTTLS
 	// TLS is nil for what is usual: the domain's certificate is verified. A
 	// certificate in it is shown to servers who ask, and logged in with where that
@@ -104,6 +107,9 @@ type Config struct {
 func Dial(ctx context.Context, c Config) (*Client, error) {
 	dial := c.Dialer
 	if dial == nil {
+		if c.Address == "" && !c.DirectTLS {
+			return c.find(ctx)
+		}
 		dial = (&net.Dialer{Timeout: 30 * time.Second}).DialContext
 	}
 	conn, err := dial(ctx, "tcp", c.address())
@@ -111,6 +117,24 @@ func Dial(ctx context.Context, c Config) (*Client, error) {
 		return nil, fmt.Errorf("connect to %s: %w", c.JID.Domain(), err)
 	}
 	return NewOnConn(ctx, conn, c)
+}
+
+// find connects to where the domain says that it listens (RFC 6120 §3.2, XEP-0368).
+func (c Config) find(ctx context.Context) (cl *Client, err error) {
+	// Whoever logs in has chosen the domain: it may well be in a network of his own.
+	d := resolve.Dialer{Resolver: resolve.NewSystem(netip.AddrPort{}), Private: true}
+	err = d.Each(ctx, c.JID.Domain(), resolve.Client(), func(ctx context.Context, conn net.Conn, t resolve.Target) (bool, error) {
+		config := c
+		config.DirectTLS = t.Direct
+		var err error
+		cl, err = NewOnConn(ctx, conn, config)
+		var refused *sasl.Failure
+		return errors.As(err, &refused), err // a wrong password is wrong everywhere
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", c.JID.Domain(), err)
+	}
+	return cl, nil
 }
 
 func (c Config) address() string {

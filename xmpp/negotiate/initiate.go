@@ -23,6 +23,9 @@ type ClientOptions struct {
 	// Account is the bare JID to log in to; of one without a localpart only
 	// the host matters.
 	Account jid.JID
+	// From is the domain that we speak for, on a stream between servers; Account
+	// is the other one's then, and no resource is bound.
+	From jid.JID
 	// Lang is the language of the user, see RFC 6120 §4.7.4; may be "".
 	Lang string
 	// Steps are taken in their order.
@@ -39,6 +42,9 @@ type ClientOptions struct {
 // closed.
 func Initiate(ctx context.Context, conn stream.Transport, o ClientOptions) (*State, error) {
 	st := &State{Conn: conn, Host: o.Account.Host(), own: o.Account.Bare()}
+	if !o.From.IsZero() {
+		st.own = o.From
+	}
 	stop := context.AfterFunc(ctx, func() { conn.Close(context.Canceled) })
 	err := initiate(ctx, st, o)
 	if !stop() {
@@ -89,10 +95,15 @@ func initiate(ctx context.Context, st *State, o ClientOptions) error {
 // begin exchanges headers and reads the features.
 func begin(st *State, o ClientOptions) (xmltree.Element, error) {
 	h := stream.Header{To: st.Host.Domain(), Version: stream.Version, Lang: o.Lang, Content: ns.Client}
-	// RFC 6120 §4.7.1: who we are is nobody's business before TLS.
-	if st.Conn.Secure() && st.own.Local() != "" {
+	switch {
+	// RFC 6120 §4.7.1: a server says who it is at once, and of a user that is
+	// nobody's business before TLS.
+	case !o.From.IsZero():
+		h.From, h.Content = o.From.String(), ns.Server
+	case st.Conn.Secure() && st.own.Local() != "":
 		h.From = st.own.String()
 	}
+	content := h.Content
 	none := xmltree.Element{}
 	var more []xmltree.Appender
 	for _, step := range o.Steps {
@@ -109,7 +120,7 @@ func begin(st *State, o ClientOptions) (xmltree.Element, error) {
 	if err != nil {
 		return none, err
 	}
-	if err := checkNames(h, ns.Client); err != nil {
+	if err := checkNames(h, content); err != nil {
 		return none, err
 	}
 	st.Header, st.ID = h, h.ID
@@ -151,7 +162,7 @@ func take(ctx context.Context, st *State, o ClientOptions, features xmltree.Elem
 			return outcome, nil
 		}
 	}
-	if st.JID.IsZero() {
+	if st.JID.IsZero() && (o.From.IsZero() || st.User.IsZero()) {
 		return 0, ErrNotOffered
 	}
 	return Complete, nil

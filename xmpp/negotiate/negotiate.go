@@ -62,8 +62,9 @@ type State struct {
 	SM        *Enabled  // stream management, if it has been enabled
 	Gained    Gained    // by an initiating entity that logged in by XEP-0388
 	Limits    MaxLimits // announced by the peer (XEP-0478)
-	// Early are elements that came while an answer was waited for, in their
-	// order. (Initiating entity.)
+	Bidi      bool      // stanzas may go both ways between servers (XEP-0288)
+	// Early are elements that came while an answer was waited for, or that ended
+	// the negotiation of a stream between servers, in their order.
 	Early []xmltree.Element
 
 	tlsRequired bool
@@ -77,6 +78,7 @@ type State struct {
 	ahead       *attempt // sent before the features came (initiating entity)
 	refusals    int      // by SASL
 	binds       int      // refused
+	asked       bool     // EXTERNAL: for the authorization identity
 	requests    int      // before log-in
 	own         jid.JID  // the account an initiating entity logs in to
 }

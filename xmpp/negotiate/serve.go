@@ -28,6 +28,9 @@ type ServerOptions struct {
 	// Limits are those of the peer's elements after it has authenticated.
 	// Before, those apply with which the connection was made.
 	Limits xmltree.Limits
+	// Until, if it is not nil, says after each announcement of features whether
+	// that is enough; otherwise a step has to say Complete.
+	Until func(st *State) bool
 }
 
 // Serve negotiates as the receiving entity until a step says Complete. What the
@@ -64,6 +67,9 @@ func (s *server) run(ctx context.Context) error {
 	for {
 		if err := s.open(); err != nil {
 			return err
+		}
+		if s.opts.Until != nil && s.opts.Until(s.st) {
+			return nil
 		}
 		for {
 			outcome, err := s.element(ctx)

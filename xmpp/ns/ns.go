@@ -30,7 +30,13 @@ const (
 	IAP     = "urn:xmpp:iap:0"                         // XEP-0509
 	IQReg   = "http://jabber.org/features/iq-register" // XEP-0077 §8, stream feature
 	Accept  = "jabber:component:accept"                // XEP-0114
-	Compat  = "http://jabber.org/protocol/httpbind"    // XEP-0124
+
+	Dialback        = "jabber:server:dialback"     // XEP-0220
+	DialbackFeature = "urn:xmpp:features:dialback" // XEP-0220 §2.4.2
+	Bidi            = "urn:xmpp:bidi"              // XEP-0288
+	BidiFeature     = "urn:xmpp:features:bidi"     // XEP-0288 §2.1
+
+	Compat = "http://jabber.org/protocol/httpbind" // XEP-0124
 )
 
 // Extensions.

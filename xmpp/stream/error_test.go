@@ -107,7 +107,7 @@ func TestAtLeast1(t *testing.T) {
 func TestHeader(t *testing.T) {
 	h := Header{From: "a'b", To: "montague.example", ID: "1&2", Version: "1.0", Lang: "de", Content: ns.Server}
 	want := "<?xml version='1.0'?><stream:stream from='a&apos;b' to='montague.example' id='1&amp;2' version='1.0' xml:lang='de' " +
-		"xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams'>"
+		"xmlns='jabber:server' xmlns:db='jabber:server:dialback' xmlns:stream='http://etherx.jabber.org/streams'>"
 	if got := string(appendHeader(nil, h, true)); got != want {
 		t.Errorf("header is\n%s, want\n%s", got, want)
 	}

@@ -54,6 +54,9 @@ func appendHeader(b []byte, h Header, answer bool) []byte {
 		content = ns.Client
 	}
 	b = xmltree.AppendAttr(b, "xmlns", content)
+	if content == ns.Server {
+		b = xmltree.AppendAttr(b, "xmlns:db", ns.Dialback) // XEP-0220 §2.4.1
+	}
 	b = xmltree.AppendAttr(b, "xmlns:stream", ns.Stream)
 	return append(b, '>')
 }

@@ -95,8 +95,15 @@ func (c *TCP) Counters() (in, out uint64) { return c.sock.in.Load(), c.sock.out.
 // SetLimits implements Transport. Only the reader may call it.
 func (c *TCP) SetLimits(l xmltree.Limits) { c.dec.SetLimits(l) }
 
-// SetReadDeadline bounds reads that wait; the zero time takes the bound away.
-func (c *TCP) SetReadDeadline(t time.Time) error { return c.sock.SetReadDeadline(t) }
+// SetReadDeadline bounds reads that wait; the zero time takes the bound away. Once
+// Close has been called it does not lengthen the time that Close allows.
+func (c *TCP) SetReadDeadline(t time.Time) error {
+	err := c.sock.SetReadDeadline(t)
+	if err == nil && c.closing.Load() {
+		return c.sock.SetReadDeadline(time.Now().Add(closeTimeout))
+	}
+	return err
+}
 
 // ReadHeader implements Transport.
 func (c *TCP) ReadHeader() (Header, error) {

@@ -8,6 +8,8 @@ const (
 	nsClient = "jabber:client"                    // RFC 6120 §4.8.2
 	nsServer = "jabber:server"                    // RFC 6120 §4.8.2
 	nsAccept = "jabber:component:accept"          // XEP-0114 §3
+
+	nsDialback = "jabber:server:dialback" // XEP-0220
 )
 
 // isContent tells whether uri is one of the content namespaces that are all

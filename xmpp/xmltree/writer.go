@@ -51,7 +51,8 @@ func (w *Writer) Bytes() []byte { return w.b }
 
 // Open begins an element. A name without namespace takes the one in force.
 // Names of the stream namespace get the prefix "stream" with its declaration,
-// so that they are right on every transport (RFC 6120 §4.8.5, RFC 7395 §3.3).
+// so that they are right on every transport (RFC 6120 §4.8.5, RFC 7395 §3.3);
+// those of dialback likewise the prefix "db".
 func (w *Writer) Open(n Name) {
 	w.endTag()
 	outside := w.space
@@ -63,6 +64,9 @@ func (w *Writer) Open(n Name) {
 		w.b = append(w.b, " xmlns:stream='"+nsStream+"'"...)
 	case nsXML:
 		w.openTag("xml:", n.Local, outside)
+	case nsDialback: // XEP-0220 §2: with the prefix of the stream header
+		w.openTag("db:", n.Local, outside)
+		w.b = append(w.b, " xmlns:db='"+nsDialback+"'"...)
 	default:
 		w.openTag("", n.Local, outside)
 		w.b = AppendAttr(w.b, "xmlns", space)
