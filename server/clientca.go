@@ -12,16 +12,26 @@ import (
 // clientCA returns the authority whose certificates clients may log in with; nil
 // if there is none.
 func clientCA(c *config.Config) (*x509.CertPool, error) {
-	if c.TLS.ClientCA == "" {
+	return authorities(c.TLS.ClientCA, "clients'")
+}
+
+// serverCA returns the authorities of other servers' certificates; nil if they are the
+// system's.
+func serverCA(c *config.Config) (*x509.CertPool, error) {
+	return authorities(c.S2S.CA, "servers'")
+}
+
+func authorities(file, whose string) (*x509.CertPool, error) {
+	if file == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(c.TLS.ClientCA)
+	pem, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("load the authority of clients' certificates: %w", err)
+		return nil, fmt.Errorf("load the authority of %s certificates: %w", whose, err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("load the authority of clients' certificates: %s holds no certificate as PEM", c.TLS.ClientCA)
+		return nil, fmt.Errorf("load the authority of %s certificates: %s holds no certificate as PEM", whose, file)
 	}
 	return pool, nil
 }

@@ -4,7 +4,6 @@ import (
 	"kith/server/component"
 	"kith/server/config"
 	"kith/server/module"
-	"kith/server/route"
 	"kith/server/storage"
 )
 
@@ -25,9 +24,6 @@ func (s *Server) Config() *config.Config { return s.config.Load() }
 
 // Sessions is how many there are.
 func (s *Server) Sessions() int64 { return s.router.Stats().Sessions }
-
-// Router is the router.
-func (s *Server) Router() *route.Router { return s.router }
 
 // Components are the external components.
 func (s *Server) Components() *component.Server { return s.comps }

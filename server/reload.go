@@ -58,6 +58,7 @@ func (s *Server) Reload() (report web.Report, err error) {
 	s.people = sources
 	s.clients.Configure(next)
 	s.router.SetHosts(hosts)
+	s.servers.Configure(next)
 	s.comps.Configure(next)
 	s.connect()
 	s.jobs.start(hosts)

@@ -5,6 +5,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,6 +35,7 @@ import (
 	"kith/server/report"
 	"kith/server/roster"
 	"kith/server/route"
+	"kith/server/s2s"
 	"kith/server/storage"
 	"kith/server/web"
 	"kith/xmpp/jid"
@@ -53,6 +55,7 @@ type Server struct {
 	clients  *c2s.Server
 	people   people // guarded by reloading, once there are clients
 	comps    *component.Server
+	servers  *s2s.Server
 	web      *web.Server
 	jobs     jobs
 	begun    time.Time
@@ -115,11 +118,21 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	if err := s.clients.Restore(ctx, s.db); err != nil {
 		return nil, err
 	}
+	secret, err := s.accounts.Secret(ctx, "dialback")
+	if err != nil {
+		return nil, err
+	}
+	s.servers = s2s.New(s2s.Parts{
+		Config: c, Router: s.router, Secret: secret, Log: log,
+		TLS:         func(domain string) *tls.Config { return s.identity.Load().ofServers(domain) },
+		Certificate: func(domain string) *tls.Certificate { return s.identity.Load().shown(domain) },
+		Roots:       func() *x509.CertPool { return s.identity.Load().roots },
+	})
 	s.comps = component.New(c, s.router, log)
 	s.connect()
 	s.web = web.New(web.Parts{
 		Config: c, Version: version, Log: log, Begun: s.begun,
-		DB: s.db, Accounts: s.accounts, Router: s.router, Cluster: s.cluster, Clients: s.clients, Components: s.comps,
+		DB: s.db, Accounts: s.accounts, Router: s.router, Cluster: s.cluster, Clients: s.clients, Components: s.comps, Servers: s.servers,
 		Reload: s.Reload,
 	})
 	s.jobs.start(hosts)
@@ -138,7 +151,7 @@ func (s *Server) part(ctx context.Context, id int64, j jid.JID) error {
 }
 
 // connect tells the router of who takes what is for other domains.
-func (s *Server) connect() { s.router.SetRemotes(s.comps.Remotes(), nil) }
+func (s *Server) connect() { s.router.SetRemotes(s.comps.Remotes(), s.servers) }
 
 // speak returns what a stream to a host is encrypted with.
 func (s *Server) speak(host string) *tls.Config { return s.identity.Load().of(host) }
@@ -179,6 +192,12 @@ func (s *Server) Serve(c net.Conn, direct bool) { s.clients.Take(c, direct) }
 // ServeComponent serves one connection of an external component. It returns at
 // once.
 func (s *Server) ServeComponent(c net.Conn) { s.comps.Take(c) }
+
+// Router is the server's router.
+func (s *Server) Router() *route.Router { return s.router }
+
+// Federation is what speaks with other servers.
+func (s *Server) Federation() *s2s.Server { return s.servers }
 
 // Accounts are the server's accounts.
 func (s *Server) Accounts() *account.Store { return s.accounts }
@@ -240,11 +259,12 @@ func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
 	err := errors.Join(s.clients.Close(ctx), s.comps.Close(ctx))
+	s.servers.Stop()
 	s.jobs.close()
 	s.reloading.Lock()
 	s.people.close()
 	s.reloading.Unlock()
-	err = errors.Join(err, s.web.Close(ctx), s.cluster.Close(ctx))
+	err = errors.Join(err, s.web.Close(ctx), s.cluster.Close(ctx), s.servers.Close(ctx))
 	return errors.Join(err, s.db.Close())
 }
 
@@ -275,6 +295,8 @@ func (s *Server) listen() (ls []listener, err error) {
 	c := conf.Listen
 	open("clients", c.Client, func(l net.Listener) error { return s.clients.Serve(l, false) })
 	open("clients with TLS", c.ClientTLS, func(l net.Listener) error { return s.clients.Serve(l, true) })
+	open("servers", c.Server, func(l net.Listener) error { return s.servers.Serve(l, false) })
+	open("servers with TLS", c.ServerTLS, func(l net.Listener) error { return s.servers.Serve(l, true) })
 	if !s.closed {
 		open("components", c.Component, s.comps.Serve)
 	}

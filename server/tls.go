@@ -37,13 +37,15 @@ const (
 type identity struct {
 	certs   map[string]*tls.Certificate // by the host's name in A-labels
 	configs map[string]*tls.Config      // by host; "" while no host is known
+	servers map[string]*tls.Config      // the same for other servers
+	roots   *x509.CertPool              // of other servers' certificates; nil: the system's
 }
 
 // loadIdentity loads the certificates. Hosts without one get a self-signed
 // certificate: the configuration allows that on loopback only. warnings are what
 // clients will not like.
 func loadIdentity(c *config.Config, now time.Time) (_ *identity, warnings []string, err error) {
-	id := &identity{certs: make(map[string]*tls.Certificate), configs: make(map[string]*tls.Config)}
+	id := &identity{certs: make(map[string]*tls.Certificate), configs: make(map[string]*tls.Config), servers: make(map[string]*tls.Config)}
 	own := selfSigned(c)
 	for _, h := range c.Hosts {
 		file, key := c.Certificate(h)
@@ -61,6 +63,9 @@ func loadIdentity(c *config.Config, now time.Time) (_ *identity, warnings []stri
 	if err != nil {
 		return nil, nil, err
 	}
+	if id.roots, err = serverCA(c); err != nil {
+		return nil, nil, err
+	}
 	if len(own) > 0 { // last, for it writes files
 		file, key := data(c, localCert), data(c, localKey)
 		if err := makeLocal(own, file, key, now); err != nil {
@@ -76,8 +81,10 @@ func loadIdentity(c *config.Config, now time.Time) (_ *identity, warnings []stri
 	}
 	for _, h := range c.Hosts {
 		id.configs[h.Domain()] = id.config(id.certs[asciiName(h)], authority)
+		id.servers[h.Domain()] = id.serverConfig(id.certs[asciiName(h)])
 	}
 	id.configs[""] = id.config(id.certs[asciiName(c.Hosts[0])], authority)
+	id.servers[""] = id.serverConfig(id.certs[asciiName(c.Hosts[0])])
 	return id, warnings, nil
 }
 
@@ -86,15 +93,58 @@ func loadIdentity(c *config.Config, now time.Time) (_ *identity, warnings []stri
 // certificates of the authority, if there is one.
 func (id *identity) config(other *tls.Certificate, authority *x509.CertPool) *tls.Config {
 	return stream.ServerTLS(withClients(authority, &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"xmpp-client"}, // XEP-0368 §3
-		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			if cert := id.certs[strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))]; cert != nil {
-				return cert, nil
-			}
-			return other, nil
-		},
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"xmpp-client"}, // XEP-0368 §3
+		GetCertificate: id.byName(other),
 	}))
+}
+
+// serverConfig is config for other servers. They are asked for a certificate of any
+// authority; nothing is verified in the handshake, which it would break: who has none
+// that holds may still prove its domain by dialback.
+func (id *identity) serverConfig(other *tls.Certificate) *tls.Config {
+	return stream.ServerTLS(&tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"xmpp-server"}, // XEP-0368 §3
+		ClientAuth:     tls.RequestClientCert,
+		GetCertificate: id.byName(other),
+	})
+}
+
+// byName chooses the certificate of the name that is asked for.
+func (id *identity) byName(other *tls.Certificate) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if cert := id.certs[strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))]; cert != nil {
+			return cert, nil
+		}
+		return other, nil
+	}
+}
+
+// ofServers is of for streams with other servers. A component shows the certificate of
+// the host that it is below.
+func (id *identity) ofServers(domain string) *tls.Config {
+	for at := domain; at != ""; _, at, _ = strings.Cut(at, ".") {
+		if conf := id.servers[at]; conf != nil {
+			return conf
+		}
+	}
+	return id.servers[""]
+}
+
+// shown is the certificate that is shown to other servers for a domain of ours; nil
+// if there is none.
+func (id *identity) shown(domain string) *tls.Certificate {
+	j, err := jid.Parse(domain)
+	if err != nil {
+		return nil
+	}
+	for at := asciiName(j); at != ""; _, at, _ = strings.Cut(at, ".") {
+		if cert := id.certs[at]; cert != nil {
+			return cert
+		}
+	}
+	return nil
 }
 
 // of returns the configuration of a stream to a host. STARTTLS comes behind a

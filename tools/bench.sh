@@ -21,6 +21,8 @@ cat >"$dir/local.toml" <<EOF
 [listen]
 client = ["127.0.0.1:$port"]
 client_tls = ["127.0.0.1:$((port + 1))"]
+server = []
+server_tls = []
 admin = ["127.0.0.1:$((port + 2))"]
 [log]
 level = "error"

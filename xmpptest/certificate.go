@@ -14,40 +14,84 @@ import (
 	"time"
 )
 
-// certify writes a certificate for the hosts, server.crt with its server.key,
-// and returns it: it is the authority to verify it by, too. It is made when it is
-// needed, for the time in a bubble is another.
-func certify(dir string, hosts []string) (*x509.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// authority issues certificates.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// newAuthority makes one.
+func newAuthority() (*authority, error) {
+	key, der, err := issue(nil, &x509.Certificate{
+		Subject: pkix.Name{CommonName: "xmpptest authority"}, KeyUsage: x509.KeyUsageCertSign, IsCA: true,
+	})
 	if err != nil {
-		return nil, fmt.Errorf("make a key: %w", err)
-	}
-	now := time.Now()
-	t := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "xmpptest"},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true, IsCA: true, DNSNames: hosts,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, t, t, &key.PublicKey, key)
-	if err != nil {
-		return nil, fmt.Errorf("make a certificate: %w", err)
+		return nil, err
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		return nil, fmt.Errorf("read the certificate: %w", err)
 	}
+	return &authority{cert, key}, nil
+}
+
+// issue makes a key and a certificate; by nobody it is self-signed. It is made when it
+// is needed, for the time in a bubble is another.
+func issue(by *authority, t *x509.Certificate) (*ecdsa.PrivateKey, []byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a key: %w", err)
+	}
+	now := time.Now()
+	t.SerialNumber, t.BasicConstraintsValid = big.NewInt(now.UnixNano()), true
+	if t.NotAfter.IsZero() {
+		t.NotBefore, t.NotAfter = now.Add(-time.Hour), now.AddDate(10, 0, 0)
+	}
+	parent, parentKey := t, key
+	if by != nil {
+		parent, parentKey = by.cert, by.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, parent, &key.PublicKey, parentKey)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a certificate: %w", err)
+	}
+	return key, der, nil
+}
+
+// certify writes a certificate for the hosts, server.crt with its server.key, and
+// returns it with the authority to verify it by: itself, if nobody has issued it.
+// That is written to ca.crt.
+func certify(dir string, hosts []string, by *authority) (cert, root *x509.Certificate, err error) {
+	t := &x509.Certificate{
+		Subject:  pkix.Name{CommonName: "xmpptest"},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, DNSNames: hosts,
+	}
+	if by == nil {
+		t.KeyUsage |= x509.KeyUsageCertSign
+		t.IsCA = true
+	}
+	key, der, err := issue(by, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	if cert, err = x509.ParseCertificate(der); err != nil {
+		return nil, nil, fmt.Errorf("read the certificate: %w", err)
+	}
+	if root = cert; by != nil {
+		root = by.cert
+	}
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return nil, fmt.Errorf("encode the key: %w", err)
+		return nil, nil, fmt.Errorf("encode the key: %w", err)
 	}
 	for name, block := range map[string]*pem.Block{
+		"ca.crt":     {Type: "CERTIFICATE", Bytes: root.Raw},
 		"server.crt": {Type: "CERTIFICATE", Bytes: der},
 		"server.key": {Type: "PRIVATE KEY", Bytes: pkcs8},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return cert, nil
+	return cert, root, nil
 }

@@ -58,6 +58,9 @@ const loginWithin = time.Minute
 // Connect logs in and binds the resource of a full JID, or one that the server
 // chooses. The account is made if need be.
 func (s *Server) Connect(j jid.JID) (*Client, error) {
+	if home := s.home(j.Domain()); home != s {
+		return home.Connect(j)
+	}
 	if err := s.account(j); err != nil {
 		return nil, err
 	}
@@ -121,6 +124,9 @@ func (s *Server) Drain() {
 	s.Settle()
 	for _, c := range s.clients {
 		c.Received()
+	}
+	if s.other != nil {
+		s.other.Drain()
 	}
 }
 

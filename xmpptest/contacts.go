@@ -39,7 +39,7 @@ func (s *Server) Befriend(accounts ...jid.JID) error {
 	}
 	s.Drain()
 	for _, c := range clients {
-		s.forget(c)
+		c.server.forget(c)
 	}
 	return nil
 }

@@ -35,6 +35,7 @@ type head struct {
 	accounts   []string
 	admins     []string
 	components []string
+	elsewhere  []string // hosts
 }
 
 // verb is what happens in a step.
@@ -63,6 +64,7 @@ const (
 	streamClosed
 	connectionCut
 	serverRestarts
+	otherRestarts
 )
 
 // step is one statement of a block.
@@ -101,12 +103,14 @@ func parseScenario(text string) (*scenario, error) {
 			cur.accounts = slices.Concat(common.accounts, cur.accounts)
 			cur.admins = slices.Concat(common.admins, cur.admins)
 			cur.components = slices.Concat(common.components, cur.components)
+			cur.elsewhere = slices.Concat(common.elsewhere, cur.elsewhere)
 			s.blocks = append(s.blocks, cur)
 		case len(s.blocks) == 0: // the file's own head
 			common.config = append(common.config, cur.config...)
 			common.accounts = append(common.accounts, cur.accounts...)
 			common.admins = append(common.admins, cur.admins...)
 			common.components = append(common.components, cur.components...)
+			common.elsewhere = append(common.elsewhere, cur.elsewhere...)
 		}
 	}
 	for i := 0; i < len(s.lines); {
@@ -161,7 +165,7 @@ func join(a, b string) string {
 // add understands one statement.
 func (b *block) add(line string, n, count int) error {
 	key, rest, ok := strings.Cut(line, ":")
-	if ok && (key == "config" || key == "accounts" || key == "admins" || key == "components") {
+	if ok && (key == "config" || key == "accounts" || key == "admins" || key == "components" || key == "elsewhere") {
 		if len(b.steps) > 0 {
 			return errors.New(key + ": stands before the first step")
 		}
@@ -174,8 +178,12 @@ func (b *block) add(line string, n, count int) error {
 			return nil
 		}
 		names, err := list(rest)
-		if key == "admins" {
+		switch key {
+		case "admins":
 			b.admins = append(b.admins, names...)
+			return err
+		case "elsewhere":
+			b.elsewhere = append(b.elsewhere, names...)
 			return err
 		}
 		b.accounts = append(b.accounts, names...)
@@ -216,6 +224,9 @@ func (s *step) parse(line string) error {
 		return nil
 	case "the server restarts":
 		s.verb = serverRestarts
+		return nil
+	case "the other server restarts":
+		s.verb = otherRestarts
 		return nil
 	}
 	if m := reArrow.FindStringSubmatch(line); m != nil {

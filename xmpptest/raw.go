@@ -15,6 +15,9 @@ import (
 // Socket opens a connection for streams of a host, by direct TLS or without TLS,
 // and sends nothing on it.
 func (s *Server) Socket(name, host string, overTLS bool) (*Client, error) {
+	if home := s.home(host); home != s {
+		return home.Socket(name, host, overTLS)
+	}
 	c := s.client(name)
 	c.host = host
 	c.conn = s.Dial(overTLS)

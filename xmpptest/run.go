@@ -1,6 +1,7 @@
 package xmpptest
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -81,10 +82,14 @@ var cast = map[string][]string{
 //	admins: bard
 //	components: plays.shakespeare.lit, echo.montague.example
 //	components: irc.montague.example { connections = 2, subdomains = true }
+//	elsewhere: capulet.example
 //
 // An external component acts by the name of its domain, or for a second connection
 // with something behind a slash. It connects, or is online, by the handshake of
 // XEP-0114; its secret is Password.
+//
+// The last of these lines has a host live at a second server, which the first finds and reaches over
+// a Network; "the other server restarts" is about that one.
 //
 // Accounts that act are made on demand, with Password; others are named so. An
 // address given there is that of its name.
@@ -168,6 +173,9 @@ func (r *run) block(b block, opts []Option) error {
 	}
 	if len(b.components) > 0 {
 		opts = append(slices.Clone(opts), Components(b.components...))
+	}
+	if len(b.elsewhere) > 0 {
+		opts = append(slices.Clone(opts), Elsewhere(b.elsewhere...))
 	}
 	r.server = New(r.t, opts...)
 	for _, name := range b.accounts {
@@ -278,8 +286,13 @@ func (r *run) step(st *step) error {
 	case nobodyReceives:
 		return r.nothing(st, r.order)
 	case serverRestarts:
-		r.server.Restart()
-		r.clients, r.order = make(map[string]*Client), nil
+		r.restart(r.server)
+		return nil
+	case otherRestarts:
+		if r.server.other == nil {
+			return errors.New("there is no other server")
+		}
+		r.restart(r.server.other)
 		return nil
 	}
 	for _, actor := range st.actors {
@@ -288,6 +301,17 @@ func (r *run) step(st *step) error {
 		}
 	}
 	return nil
+}
+
+// restart restarts a server; its clients are gone.
+func (r *run) restart(s *Server) {
+	s.Restart()
+	for name, c := range r.clients {
+		if c.server == s {
+			delete(r.clients, name)
+			r.order = slices.DeleteFunc(r.order, func(n string) bool { return n == name })
+		}
+	}
 }
 
 // act is what one client does in a step.

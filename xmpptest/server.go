@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,6 +57,10 @@ type options struct {
 	buffer     int
 	real       bool                      // Real
 	database   func(t testing.TB) string // for each block
+
+	network   *Network
+	elsewhere []string // hosts of the second server
+	hosts     []string // in the place of Hosts
 }
 
 // Config changes the configuration: TOML, in the form of kith.toml. Of several,
@@ -83,8 +88,10 @@ type Server struct {
 	roots  *x509.CertPool
 	log    *buffer
 
-	mu      sync.Mutex     // guards server and port against components that dial by themselves
-	server  *server.Server // nil while it is stopped
+	mu      sync.Mutex                    // guards server and port against components that dial by themselves
+	server  *server.Server                // nil while it is stopped
+	running atomic.Pointer[server.Server] // the same, for the network
+	other   *Server                       // of those who live elsewhere
 	clients []*Client
 	port    int
 	secret  string           // of the components
@@ -95,11 +102,24 @@ type Server struct {
 // bubble it must be called by the bubble's test.
 func New(t testing.TB, opts ...Option) *Server {
 	t.Helper()
-	s := &Server{t: t, bubble: inBubble(), dir: t.TempDir(), known: make(map[jid.JID]bool), log: new(buffer), port: 50000, secret: Password}
-	s.opts.buffer = bufferSize
-	for _, o := range opts {
-		o(&s.opts)
+	o := options{buffer: bufferSize, hosts: Hosts}
+	for _, opt := range opts {
+		opt(&o)
 	}
+	if len(o.elsewhere) > 0 {
+		o.hosts = slices.DeleteFunc(slices.Clone(o.hosts), func(h string) bool { return slices.Contains(o.elsewhere, h) })
+		if o.network == nil {
+			o.network = NewNetwork()
+		}
+	}
+	s := newServer(t, o)
+	s.settle()
+	return s
+}
+
+func newServer(t testing.TB, o options) *Server {
+	t.Helper()
+	s := &Server{t: t, bubble: inBubble(), dir: t.TempDir(), known: make(map[jid.JID]bool), log: new(buffer), port: 50000, secret: Password, opts: o}
 	if err := s.configure(); err != nil {
 		t.Fatalf("configure: %v", err)
 	}
@@ -112,6 +132,9 @@ func New(t testing.TB, opts ...Option) *Server {
 			t.Logf("the server's log:\n%s", s.log)
 		}
 	})
+	if o.network != nil {
+		o.network.add(s)
+	}
 	s.start()
 	return s
 }
@@ -131,10 +154,14 @@ func inBubble() (in bool) {
 // certificate for its hosts.
 func (s *Server) configure() error {
 	c := map[string]any{
-		"hosts":  Hosts,
+		"hosts":  s.opts.hosts,
 		"data":   filepath.Join(s.dir, "data"),
-		"listen": map[string]any{"client": []string{}, "client_tls": []string{}, "component": []string{}, "admin": []string{}},
+		"listen": map[string]any{"client": []string{}, "client_tls": []string{}, "server": []string{}, "server_tls": []string{}, "component": []string{}, "admin": []string{}},
+		"s2s":    map[string]any{"enabled": s.opts.network != nil},
 		"tls":    map[string]any{"certificate": filepath.Join(s.dir, "server.crt"), "key": filepath.Join(s.dir, "server.key")},
+	}
+	if s.opts.network != nil {
+		c["s2s"] = map[string]any{"ca": filepath.Join(s.dir, "ca.crt")}
 	}
 	if s.opts.url != "" {
 		c["storage"] = map[string]any{"url": s.opts.url}
@@ -212,14 +239,19 @@ func (s *Server) start() {
 	if err != nil {
 		s.t.Fatalf("start the server: %v", err)
 	}
+	if n := s.opts.network; n != nil {
+		srv.Federation().SetNetwork(n.reach())
+	}
 	s.mu.Lock()
 	s.server = srv
 	s.mu.Unlock()
+	s.running.Store(srv)
 }
 
 // stop closes the server and, after it, all clients.
 func (s *Server) stop() {
 	s.t.Helper()
+	s.running.Store(nil)
 	if s.server != nil {
 		if err := s.server.Close(); err != nil {
 			s.t.Errorf("close the server: %v", err)
@@ -272,7 +304,14 @@ func (s *Server) Renew() *x509.Certificate {
 
 // certify writes a certificate for hosts.
 func (s *Server) certify(hosts []string) error {
-	cert, err := certify(s.dir, hosts)
+	var by *authority
+	if n := s.opts.network; n != nil {
+		var err error
+		if by, err = n.issuer(); err != nil {
+			return err
+		}
+	}
+	cert, root, err := certify(s.dir, hosts, by)
 	if err != nil {
 		return err
 	}
@@ -280,7 +319,7 @@ func (s *Server) certify(hosts []string) error {
 	if s.roots != nil {
 		roots = s.roots.Clone() // who has the old pool is not disturbed
 	}
-	roots.AddCert(cert)
+	roots.AddCert(root)
 	s.hosts, s.shown, s.roots = hosts, cert, roots
 	return nil
 }
@@ -317,6 +356,9 @@ func (s *Server) account(j jid.JID) error { return s.make(j, false) }
 
 func (s *Server) make(j jid.JID, admin bool) error {
 	j = j.Bare()
+	if home := s.home(j.Domain()); home != s {
+		return home.make(j, admin)
+	}
 	if s.known[j] {
 		return nil
 	}

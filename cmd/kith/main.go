@@ -33,6 +33,7 @@ type cli struct {
 	Invite  inviteCmd  `cmd:"" help:"Make, list and revoke invitations."`
 	Session sessionCmd `cmd:"" help:"List and close sessions."`
 	Report  reportCmd  `cmd:"" help:"List and delete what people report of others."`
+	S2s     s2sCmd     `cmd:"" name:"s2s" help:"List streams with other servers."`
 	Bench   benchCmd   `cmd:"" help:"Measure an XMPP server: its speed and what it costs."`
 	Xeps    xepsCmd    `cmd:"" help:"Print what the server implements, as docs/xeps.md has it."`
 	Version versionCmd `cmd:"" help:"Print the version."`
@@ -42,7 +43,6 @@ type cli struct {
 	Init    laterCmd `cmd:"" hidden:"" help:"Not in this version."`
 	Check   laterCmd `cmd:"" hidden:"" help:"Not in this version."`
 	Room    laterCmd `cmd:"" hidden:"" help:"Not in this version."`
-	S2s     laterCmd `cmd:"" hidden:"" help:"Not in this version." name:"s2s"`
 	Send    laterCmd `cmd:"" hidden:"" help:"Not in this version."`
 	Chat    laterCmd `cmd:"" hidden:"" help:"Not in this version."`
 	Gateway laterCmd `cmd:"" hidden:"" help:"Not in this version."`

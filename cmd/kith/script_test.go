@@ -80,7 +80,7 @@ type session struct{ *client.Client }
 
 func setUp(e *testscript.Env) error {
 	var text strings.Builder
-	text.WriteString("[listen]\n")
+	text.WriteString("[listen]\nserver = []\nserver_tls = []\n")
 	for _, l := range []struct{ env, key string }{{"CLIENT", "client"}, {"TLS", "client_tls"}, {"ADMIN", "admin"}} {
 		// Free when we looked; that somebody else takes it meanwhile is unlikely.
 		ln, err := net.Listen("tcp", "127.0.0.1:0")

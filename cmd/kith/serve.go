@@ -107,6 +107,8 @@ func greeting(c *config.Config, fingerprint, program string) string {
 	fmt.Fprintf(&b, "Kith %s serves %s.\n\n", version, strings.Join(names, ", "))
 	line("clients", join(c.Listen.Client, " (STARTTLS)"))
 	line("", join(c.Listen.ClientTLS, " (direct TLS)"))
+	line("servers", join(c.Listen.Server, " (STARTTLS)"))
+	line("", join(c.Listen.ServerTLS, " (direct TLS)"))
 	if len(c.Component) > 0 {
 		line("components", join(c.Listen.Component, ""))
 	}

@@ -40,6 +40,8 @@ type Config struct {
 	Storage Storage `toml:"storage" restart:"true"`
 	// Who may make an account over the network.
 	Registration Registration `toml:"registration"`
+	// Other servers: who is spoken with, and how.
+	S2S S2S `toml:"s2s"`
 	// External components (XEP-0114), one table for each.
 	Component []Component `toml:"component" secret:"true"`
 	// What one peer may cost the server. The values are generous for people and tight for machines.
@@ -69,9 +71,9 @@ type Listen struct {
 	// Clients, with TLS from the first byte (XEP-0368).
 	ClientTLS []netip.AddrPort `toml:"client_tls"`
 	// Other servers, with STARTTLS.
-	Server []netip.AddrPort `toml:"server" later:"true"`
+	Server []netip.AddrPort `toml:"server"`
 	// Other servers, with TLS from the first byte (XEP-0368).
-	ServerTLS []netip.AddrPort `toml:"server_tls" later:"true"`
+	ServerTLS []netip.AddrPort `toml:"server_tls"`
 	// HTTPS: WebSocket, BOSH, upload, web chat, host-meta.
 	HTTPS []netip.AddrPort `toml:"https" later:"true"`
 	// External components (XEP-0114). Their streams are not encrypted, so that these are addresses of loopback. It is open
@@ -168,11 +170,14 @@ func Default() *Config {
 		Listen: Listen{
 			Client:    []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), 5222)},
 			ClientTLS: []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), 5223)},
+			Server:    []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), 5269)},
+			ServerTLS: []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), 5270)},
 			Component: []netip.AddrPort{loopback(5347)},
 			Admin:     []netip.AddrPort{loopback(5280)},
 		},
 		Storage:      Storage{URL: "sqlite:kith.db"},
 		Registration: Registration{Mode: Invite, PerIP: 3, Per: time.Hour},
+		S2S:          defaultS2S(),
 		Limits:       defaultLimits(),
 		Log:          Log{Level: slog.LevelInfo, Format: "text"},
 	}
@@ -191,6 +196,8 @@ func Local(dataDir string) *Config {
 	c.Listen = Listen{
 		Client:    []netip.AddrPort{loopback(5222)},
 		ClientTLS: []netip.AddrPort{loopback(5223)},
+		Server:    []netip.AddrPort{loopback(5269)},
+		ServerTLS: []netip.AddrPort{loopback(5270)},
 		Component: []netip.AddrPort{loopback(5347)},
 		Admin:     []netip.AddrPort{loopback(5280)},
 	}

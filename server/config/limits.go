@@ -11,7 +11,7 @@ type Limits struct {
 	// The largest stanza from a client that has logged in.
 	Stanza Size `toml:"stanza"`
 	// The largest stanza from another server.
-	StanzaServer Size `toml:"stanza_server" later:"true"`
+	StanzaServer Size `toml:"stanza_server"`
 	// How deep elements may be nested.
 	Depth int `toml:"depth"`
 	// How many elements a stanza may have.

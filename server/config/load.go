@@ -116,6 +116,7 @@ func (d *decoder) complete(c *Config) {
 	relative(&c.TLS.Certificate)
 	relative(&c.TLS.Key)
 	relative(&c.TLS.ClientCA)
+	relative(&c.S2S.CA)
 	relative(&c.Storage.URLFile)
 	c.Host = canonical(c.Host)
 	for name, h := range c.Host {

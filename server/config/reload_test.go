@@ -16,6 +16,8 @@ data = "verona"
 [listen]
 client = ["127.0.0.1:5222"]
 client_tls = []
+server = []
+server_tls = []
 [storage]
 url = "postgres://kith:secret@localhost/kith"
 [registration]
@@ -81,7 +83,7 @@ func TestReload(t *testing.T) {
 	}
 
 	write(strings.Replace(before, "mode", "mood", 1))
-	if _, _, err := c.Reload(); err == nil || !strings.Contains(err.Error(), "kith.toml:10:1: registration.mood: unknown key; the nearest known key is registration.mode") {
+	if _, _, err := c.Reload(); err == nil || !strings.Contains(err.Error(), "kith.toml:12:1: registration.mood: unknown key; the nearest known key is registration.mode") {
 		t.Errorf("a file with a mistake: %v", err)
 	}
 

@@ -27,6 +27,7 @@ func (d *decoder) validate(c *Config) {
 		d.certificates(c)
 	}
 	d.storage(c)
+	d.servers(c)
 	d.mode(path{"registration", "mode"}, c.Registration.Mode)
 	d.least(path{"registration", "per_ip"}, c.Registration.PerIP, 0)
 	d.positive(path{"registration", "per"}, c.Registration.Per)
@@ -129,13 +130,15 @@ func (d *decoder) contacts(at path, c Contact) {
 type listener struct {
 	key       string
 	addresses []netip.AddrPort
-	encrypted bool // speaks TLS to clients, so that it needs a certificate
+	encrypted bool // speaks TLS to strangers, so that it needs a certificate
 }
 
 func (l Listen) all() []listener {
 	return []listener{
 		{"client", l.Client, true},
 		{"client_tls", l.ClientTLS, true},
+		{"server", l.Server, true},
+		{"server_tls", l.ServerTLS, true},
 		{"component", l.Component, false},
 		{"admin", l.Admin, false},
 	}

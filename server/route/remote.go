@@ -47,6 +47,24 @@ func (r *Router) remote(domain string) Remote {
 	return rs.others
 }
 
+// Local reports whether a domain is one of ours: a host's, a component's, or one
+// below a component's.
+func (r *Router) Local(domain string) bool {
+	if r.Host(domain) != nil {
+		return true
+	}
+	rs := r.remotes.Load()
+	for at := domain; at != ""; _, at, _ = strings.Cut(at, ".") {
+		if rs.by[at] != nil {
+			return true
+		}
+		if r.Host(at) != nil {
+			return false
+		}
+	}
+	return false
+}
+
 // leave sends a stanza on to a domain that is not ours, after the commit. What
 // cannot go there goes to refuse, in an effect.
 func (r *Router) leave(t *cluster.Turn, st *stanza.Stanza, refuse func(*cluster.Turn, error)) {

@@ -10,6 +10,7 @@ import (
 
 	"kith/server/component"
 	"kith/server/route"
+	"kith/server/s2s"
 )
 
 // figure is one metric: how it is called and where it comes from.
@@ -21,8 +22,9 @@ type figure struct {
 
 // reading is all that is read for one answer.
 type reading struct {
-	s   *Server
-	mem runtime.MemStats
+	s       *Server
+	mem     runtime.MemStats
+	servers s2s.Stats
 }
 
 const (
@@ -41,6 +43,15 @@ func figures() []figure {
 		{"kith_c2s_failed_logins_total", "Log-ins refused for a wrong name or password.", counter, func(r *reading) float64 { return float64(r.s.Clients.Stats().FailedLogins) }},
 		{"kith_c2s_resumed_total", "Sessions that went on with another stream (XEP-0198).", counter, func(r *reading) float64 { return float64(r.s.Clients.Stats().Resumed) }},
 		{"kith_c2s_errors_total", "Streams of clients that ended with an error.", counter, func(r *reading) float64 { return float64(r.s.Clients.Stats().Broken) }},
+		{"kith_s2s_links", "Pairs of a domain of ours and another's with a stream or something to send.", gauge, func(r *reading) float64 { return float64(r.servers.Links) }},
+		{"kith_s2s_queue", "Stanzas that wait for a stream to another server.", gauge, func(r *reading) float64 { return float64(r.servers.Queued) }},
+		{"kith_s2s_accepted_total", "Connections of other servers accepted.", counter, func(r *reading) float64 { return float64(r.servers.Accepted) }},
+		{"kith_s2s_refused_total", "Connections of other servers refused by the limits.", counter, func(r *reading) float64 { return float64(r.servers.Refused) }},
+		{"kith_s2s_sent_total", "Stanzas sent to other servers.", counter, func(r *reading) float64 { return float64(r.servers.Sent) }},
+		{"kith_s2s_received_total", "Stanzas received from other servers.", counter, func(r *reading) float64 { return float64(r.servers.Received) }},
+		{"kith_s2s_bounced_total", "Stanzas that could not be sent to another server.", counter, func(r *reading) float64 { return float64(r.servers.Bounced) }},
+		{"kith_s2s_spoofed_total", "Stanzas and answers of other servers that were none of theirs to send.", counter, func(r *reading) float64 { return float64(r.servers.Spoofed) }},
+		{"kith_s2s_failed_total", "Attempts to reach another server that failed.", counter, func(r *reading) float64 { return float64(r.servers.Failed) }},
 		{"kith_stanzas_delivered_total", "Stanzas put into sessions' queues.", counter, func(r *reading) float64 { return float64(r.s.Router.Stats().Delivered) }},
 		{"kith_messages_kept_total", "Messages stored because nobody was there.", counter, func(r *reading) float64 { return float64(r.s.Router.Stats().Kept) }},
 		{"kith_stanzas_bounced_total", "Stanzas sent back with an error.", counter, func(r *reading) float64 { return float64(r.s.Router.Stats().Bounced) }},
@@ -95,6 +106,27 @@ func componentFigures() []componentFigure {
 	}
 }
 
+// streams are those with other servers, by what they are like.
+func (c collector) streams(ch chan<- prometheus.Metric) {
+	type kind struct{ direction, authentication, certificate string }
+	n := make(map[kind]int)
+	for _, i := range c.s.Servers.List() {
+		if i.State != "open" {
+			continue
+		}
+		k := kind{i.Direction, i.Authentication, "valid"}
+		if i.Certificate != "valid" {
+			k.certificate = "invalid" // why, would be a stranger's words
+		}
+		n[k]++
+	}
+	d := prometheus.NewDesc("kith_s2s_streams", "Streams with other servers, by who has begun them, how that one is known, and its certificate.",
+		[]string{"direction", "authentication", "certificate"}, nil)
+	for k, count := range n {
+		ch <- prometheus.MustNewConstMetric(d, gauge, float64(count), k.direction, k.authentication, k.certificate)
+	}
+}
+
 // accountsName is a metric of each host that has to be read from the database.
 const accountsName = "kith_host_accounts"
 
@@ -141,8 +173,9 @@ func (c collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
-	r := &reading{s: c.s}
+	r := &reading{s: c.s, servers: c.s.Servers.Stats()}
 	runtime.ReadMemStats(&r.mem)
+	c.streams(ch)
 	for _, f := range figures() {
 		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(f.name, f.help, nil, nil), f.kind, f.value(r))
 	}

@@ -21,6 +21,7 @@ import (
 	"kith/server/component"
 	"kith/server/config"
 	"kith/server/route"
+	"kith/server/s2s"
 	"kith/server/storage"
 )
 
@@ -35,6 +36,7 @@ type Parts struct {
 	Router     *route.Router
 	Cluster    *cluster.Local
 	Clients    *c2s.Server
+	Servers    *s2s.Server
 	Components *component.Server
 	Reload     func() (Report, error) // takes up the configuration
 }

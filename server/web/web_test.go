@@ -29,6 +29,7 @@ import (
 	"kith/server/config"
 	"kith/server/module"
 	"kith/server/route"
+	"kith/server/s2s"
 	"kith/server/storage"
 	"kith/xmpp/jid"
 )
@@ -63,6 +64,7 @@ func start(t *testing.T) *Server {
 		Config: c, Version: "1.2.3", Log: log, Begun: time.Now(), DB: db, Accounts: accounts, Router: r, Cluster: cl,
 		Clients:    c2s.New(c, accounts, r, cl, func(string) *tls.Config { return nil }, log),
 		Components: component.New(c, r, log),
+		Servers:    s2s.New(s2s.Parts{Config: c, Router: r, Log: log}),
 	})
 }
 

@@ -1,0 +1,194 @@
+package s2s
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/net/idna"
+
+	"kith/xmpp/jid"
+)
+
+// Bounds of what is read of a stranger's certificates.
+const (
+	maxChain = 8
+	maxNames = 64
+)
+
+var (
+	oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
+	oidXMPPAddr       = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 8, 5} // RFC 6120 §13.7.1.4
+	oidSRVName        = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 8, 7} // RFC 4985
+)
+
+// What is wrong with a certificate.
+var (
+	errNoCertificate = errors.New("no certificate was shown")
+	errNames         = errors.New("names of the certificate cannot be read, or are too many")
+	errWrongName     = errors.New("certificate is for another domain")
+)
+
+// srvService is what an SRVName for servers begins with.
+const srvService = "_xmpp-server."
+
+// proof is what the certificates that a peer has shown say of it.
+type proof struct {
+	err   error // nil: the chain holds
+	names []name
+	until time.Time
+}
+
+// name is a name in a certificate, in A-labels.
+type name struct {
+	domain   string
+	wildcard bool // for one label in front of it
+}
+
+// examine verifies what the peer of a TLS connection has shown. Both ends are taken
+// for servers (RFC 6120 §13.7.2): the usage for clients is one that public
+// authorities no longer certify. Nothing in a certificate but its alternative names
+// is a name (RFC 9525 §2).
+func examine(state *tls.ConnectionState, roots *x509.CertPool, now time.Time) proof {
+	if state == nil || len(state.PeerCertificates) == 0 {
+		return proof{err: errNoCertificate}
+	}
+	chain := state.PeerCertificates
+	if len(chain) > maxChain {
+		return proof{err: errors.New("too many certificates")}
+	}
+	names, err := alternatives(chain[0])
+	if err != nil {
+		return proof{err: err}
+	}
+	between := x509.NewCertPool()
+	for _, cert := range chain[1:] {
+		between.AddCert(cert)
+	}
+	if _, err := chain[0].Verify(x509.VerifyOptions{
+		Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}); err != nil {
+		return proof{err: err}
+	}
+	return proof{names: names, until: chain[0].NotAfter}
+}
+
+// of returns nil if the certificate proves that its owner is a domain's server.
+func (p proof) of(domain jid.JID) error {
+	if p.err != nil {
+		return p.err
+	}
+	want := ascii(domain.Domain())
+	_, parent, _ := strings.Cut(want, ".")
+	for _, n := range p.names {
+		if !n.wildcard && n.domain == want || n.wildcard && parent != "" && n.domain == parent {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w than %s", errWrongName, domain)
+}
+
+// ascii is a domain in A-labels, as TLS and certificates write it.
+func ascii(domain string) string {
+	a, err := idna.Punycode.ToASCII(strings.TrimSuffix(domain, "."))
+	if err != nil {
+		return domain
+	}
+	return strings.ToLower(a)
+}
+
+// alternatives reads the names for servers of a subjectAltName (RFC 5280 §4.2.1.6):
+// dNSName, SRVName and XmppAddr.
+func alternatives(cert *x509.Certificate) (out []name, err error) {
+	count := 0
+	for _, e := range cert.Extensions {
+		if !e.Id.Equal(oidSubjectAltName) {
+			continue
+		}
+		var seq asn1.RawValue
+		if rest, err := asn1.Unmarshal(e.Value, &seq); err != nil || len(rest) > 0 ||
+			seq.Class != asn1.ClassUniversal || seq.Tag != asn1.TagSequence || !seq.IsCompound {
+			return nil, errNames
+		}
+		for rest := seq.Bytes; len(rest) > 0; {
+			var v asn1.RawValue
+			if rest, err = asn1.Unmarshal(rest, &v); err != nil {
+				return nil, errNames
+			}
+			if count++; count > maxNames {
+				return nil, errNames
+			}
+			n, ok, err := alternative(v)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				out = append(out, n)
+			}
+		}
+	}
+	return out, nil
+}
+
+// alternative reads one name; ok is false if it is none that a server may have.
+func alternative(v asn1.RawValue) (n name, ok bool, err error) {
+	const otherName, dNSName = 0, 2
+	switch {
+	case v.Class != asn1.ClassContextSpecific:
+		return n, false, errNames
+	case v.Tag == dNSName && !v.IsCompound:
+		n, ok = dnsName(string(v.Bytes))
+		return n, ok, nil
+	case v.Tag != otherName || !v.IsCompound:
+		return n, false, nil
+	}
+	var id asn1.ObjectIdentifier
+	var outer, inner asn1.RawValue
+	rest, err := asn1.Unmarshal(v.Bytes, &id)
+	if err != nil {
+		return n, false, errNames
+	}
+	if !id.Equal(oidSRVName) && !id.Equal(oidXMPPAddr) {
+		return n, false, nil
+	}
+	if rest, err = asn1.Unmarshal(rest, &outer); err != nil || len(rest) > 0 ||
+		outer.Class != asn1.ClassContextSpecific || outer.Tag != 0 || !outer.IsCompound {
+		return n, false, errNames
+	}
+	if rest, err = asn1.Unmarshal(outer.Bytes, &inner); err != nil || len(rest) > 0 ||
+		inner.Class != asn1.ClassUniversal || inner.IsCompound {
+		return n, false, errNames
+	}
+	text := string(inner.Bytes)
+	if id.Equal(oidSRVName) {
+		domain, ours := strings.CutPrefix(strings.ToLower(text), srvService)
+		if n, ok = dnsName(domain); !ours || inner.Tag != asn1.TagIA5String || n.wildcard {
+			return name{}, false, nil
+		}
+		return n, ok, nil
+	}
+	j, err := jid.Parse(text)
+	if err != nil || j.IsZero() || j != j.Host() || inner.Tag != asn1.TagUTF8String {
+		return n, false, nil //nolint:nilerr // somebody's address: he is no server
+	}
+	return name{domain: ascii(j.Domain())}, true, nil
+}
+
+// dnsName reads a name. A wildcard is a whole label, the first, and no other
+// (RFC 9525 §6.3); not right below the root.
+func dnsName(s string) (n name, ok bool) {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return n, false
+		}
+	}
+	s = strings.ToLower(strings.TrimSuffix(s, "."))
+	if rest, wild := strings.CutPrefix(s, "*."); wild {
+		return name{rest, true}, strings.Contains(rest, ".") && !strings.Contains(rest, "*")
+	}
+	return name{s, false}, s != "" && !strings.Contains(s, "*")
+}

@@ -1,0 +1,360 @@
+package s2s
+
+import (
+	"sync"
+	"time"
+
+	"kith/xmpp/stanza"
+	"kith/xmpp/stream"
+)
+
+// entry is a stanza that waits for its stream.
+type entry struct {
+	st    *stanza.Stanza
+	bytes []byte
+	at    time.Time
+}
+
+// carrier is a stream that takes stanzas to another domain.
+type carrier interface {
+	// write sends stanzas in one batch. It waits for the connection.
+	write(batch []entry) error
+	// lost returns, once the stream has ended, what has to be sent on another one.
+	lost() []entry
+	// ended is closed when the stream has ended.
+	ended() <-chan struct{}
+	// hangUp ends it.
+	hangUp(err error)
+	// describe tells people about it.
+	describe(i *Info)
+}
+
+// link is what goes from a domain of ours to one of theirs. Its goroutine exists as
+// long as there is something to send, or a stream.
+type link struct {
+	s *Server
+	pair
+	wake chan struct{} // something has changed
+
+	mu        sync.Mutex // guards what follows
+	queue     []entry
+	bytes     int
+	finishing bool // what is queued is sent if there is a stream, then it ends
+	carrier   carrier
+	dialing   bool
+}
+
+// Send implements route.Remote.
+func (s *Server) Send(st *stanza.Stanza) error {
+	p := pair{st.From.Domain(), st.To.Domain()}
+	if err := s.permitted(p.to); err != nil {
+		return err
+	}
+	st = st.Copy() // serialised here, and the original is others' to read
+	e := entry{st, st.Whole(), time.Now()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.links[p]
+	if !l.busy() {
+		if err := s.mayBegin(p, e.at); err != nil {
+			return err
+		}
+	}
+	if l == nil {
+		l = &link{s: s, pair: p.clone(), wake: make(chan struct{}, 1)}
+		s.links[l.pair] = l
+		s.wg.Go(l.run)
+	}
+	return l.push(e)
+}
+
+// busy reports whether there is a stream, or an attempt under way.
+func (l *link) busy() bool {
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.carrier != nil || l.dialing
+}
+
+// mayBegin says whether a domain may be tried at all. s.mu is held.
+func (s *Server) mayBegin(p pair, now time.Time) error {
+	switch {
+	case s.closing:
+		return stanza.ErrRemoteServerTimeout.With("The server is stopping.")
+	case len(s.links) >= maxLinks:
+		return stanza.ErrResourceConstraint.With("The server speaks with too many others.")
+	}
+	if t := s.troubleWith(p, now); t != nil && t.open(now, s.config.Load().S2S.QueueAge) {
+		return t.why
+	}
+	return nil
+}
+
+// push queues a stanza; what finds the queue full is sent back.
+func (l *link) push(e entry) error {
+	most := int(l.s.config.Load().S2S.Queue)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.finishing:
+		return stanza.ErrRemoteServerTimeout.With("The server is stopping.")
+	case l.bytes+len(e.bytes) > most && len(l.queue) > 0:
+		return stanza.ErrResourceConstraint.With("Too much waits for " + l.to + " already.")
+	}
+	l.queue = append(l.queue, e)
+	l.bytes += len(e.bytes)
+	l.rouse()
+	return nil
+}
+
+func (l *link) rouse() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run is the goroutine of the link.
+func (l *link) run() {
+	for {
+		if c := l.reach(); c != nil {
+			l.pump(c)
+		}
+		if l.leave() {
+			return
+		}
+	}
+}
+
+// leave ends the link if there is nothing to be sent.
+func (l *link) leave() bool {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) > 0 && !l.finishing && l.s.ctx.Err() == nil {
+		return false
+	}
+	l.finishing = true // whoever holds it still queues nothing more
+	delete(l.s.links, l.pair)
+	return true
+}
+
+// reach returns a stream once there is one; nil when nothing waits for it any more.
+func (l *link) reach() carrier {
+	for {
+		now := time.Now()
+		l.expire(now)
+		oldest, ok := l.oldest()
+		if !ok {
+			return nil
+		}
+		if c := l.s.back(l.pair); c != nil {
+			return c
+		}
+		if wait := l.s.pause(l.pair, now); wait > 0 {
+			age := l.s.config.Load().S2S.QueueAge
+			l.sleep(min(wait, max(oldest.Add(age).Sub(now), time.Millisecond)))
+			continue
+		}
+		l.setDialing(true)
+		o, err := l.s.connect(l.pair)
+		if err == nil {
+			l.s.succeeded(l.pair)
+			l.setCarrier(o)
+		}
+		l.setDialing(false)
+		if err == nil {
+			return o
+		}
+		if l.s.ctx.Err() == nil {
+			l.failed(err)
+		}
+	}
+}
+
+// oldest returns when the first entry was queued; false if there is none to send.
+func (l *link) oldest() (time.Time, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 || l.finishing || l.s.ctx.Err() != nil {
+		return time.Time{}, false
+	}
+	return l.queue[0].at, true
+}
+
+func (l *link) setDialing(on bool) {
+	l.mu.Lock()
+	l.dialing = on
+	l.mu.Unlock()
+}
+
+// sleep waits for as long, or until the link is to end, or there is another way. (What
+// is queued meanwhile wakes it, too.)
+func (l *link) sleep(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-l.wake:
+	case <-l.s.ctx.Done():
+	}
+}
+
+// failed notes that there is no stream, and sends back what need not wait for one.
+func (l *link) failed(err error) {
+	v := judge(err)
+	l.s.log.Info("no stream to another server", "from", l.from, "to", l.to, "error", err)
+	l.s.failed(l.pair, v, err)
+	if v.final {
+		l.bounce(func(entry) bool { return true }, v.why)
+		return
+	}
+	l.expire(time.Now())
+}
+
+// expire sends back what has waited for too long.
+func (l *link) expire(now time.Time) {
+	age := l.s.config.Load().S2S.QueueAge
+	why := stanza.ErrRemoteServerTimeout
+	if t := l.s.trouble(l.pair, now); t != nil {
+		why = t.why
+	}
+	l.bounce(func(e entry) bool { return now.Sub(e.at) >= age }, why)
+}
+
+// bounce sends back entries.
+func (l *link) bounce(which func(entry) bool, why *stanza.Error) {
+	l.mu.Lock()
+	var back, rest []entry
+	for _, e := range l.queue {
+		if which(e) {
+			back = append(back, e)
+			l.bytes -= len(e.bytes)
+		} else {
+			rest = append(rest, e)
+		}
+	}
+	l.queue = rest
+	l.mu.Unlock()
+	l.s.counts.bounced.Add(int64(len(back)))
+	for _, e := range back {
+		l.s.router.Bounce(e.st, why)
+	}
+}
+
+// batchBytes is how much is written at once.
+const batchBytes = 64 << 10
+
+// next takes what is written next.
+func (l *link) next() (batch []entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	size := 0
+	for _, e := range l.queue {
+		if size > 0 && size+len(e.bytes) > batchBytes {
+			break
+		}
+		size += len(e.bytes)
+		batch = append(batch, e)
+	}
+	if len(batch) == len(l.queue) {
+		l.queue = nil
+	} else {
+		l.queue = l.queue[len(batch):]
+	}
+	l.bytes -= size
+	return batch
+}
+
+// again puts entries in front of the queue.
+func (l *link) again(entries []entry) {
+	if len(entries) == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue = append(entries, l.queue...)
+	for _, e := range entries {
+		l.bytes += len(e.bytes)
+	}
+}
+
+// pump sends what is queued, until the stream ends or is not needed any more.
+func (l *link) pump(c carrier) {
+	l.setCarrier(c)
+	defer l.setCarrier(nil)
+	idle := l.s.config.Load().S2S.Idle
+	timer := time.NewTimer(idle)
+	defer timer.Stop()
+	last := time.Now()
+	for {
+		if batch := l.next(); len(batch) > 0 {
+			if err := c.write(batch); err != nil {
+				c.hangUp(err)
+				<-c.ended()
+				l.again(c.lost())
+				return
+			}
+			l.s.counts.sent.Add(int64(len(batch)))
+			last = time.Now()
+			continue
+		}
+		if l.isFinishing() {
+			c.hangUp(nil)
+			<-c.ended()
+			return
+		}
+		select {
+		case <-l.wake:
+		case <-c.ended():
+			l.again(c.lost())
+			return
+		case <-timer.C:
+			if left := idle - time.Since(last); left > 0 {
+				timer.Reset(left)
+				continue
+			}
+			c.hangUp(nil)
+			<-c.ended()
+			l.again(c.lost())
+			return
+		case <-l.s.ctx.Done():
+			c.hangUp(stream.ErrSystemShutdown)
+			<-c.ended()
+			return
+		}
+	}
+}
+
+func (l *link) setCarrier(c carrier) {
+	l.mu.Lock()
+	l.carrier = c
+	l.mu.Unlock()
+}
+
+func (l *link) isFinishing() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.finishing
+}
+
+// finish ends the link once its stream has taken what is queued.
+func (l *link) finish() {
+	l.mu.Lock()
+	l.finishing = true
+	l.mu.Unlock()
+	l.rouse()
+}
+
+// hangUp ends the stream of the link, if it has one.
+func (l *link) hangUp(err error) {
+	l.mu.Lock()
+	c := l.carrier
+	l.mu.Unlock()
+	if c != nil {
+		c.hangUp(err)
+	}
+}

@@ -1,0 +1,9 @@
+package s2s_test
+
+import (
+	"testing"
+
+	"kith/xmpptest"
+)
+
+func TestScenarios(t *testing.T) { xmpptest.Run(t, "testdata/*.xmpp") }
