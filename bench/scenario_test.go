@@ -44,7 +44,7 @@ func start(t *testing.T, toml string) *host {
 	}
 	h := &host{data: filepath.Join(t.TempDir(), "data"), direct: ports[1]}
 	file := filepath.Join(t.TempDir(), "local.toml")
-	listen := fmt.Sprintf("[listen]\nclient = [%q]\nclient_tls = [%q]\nadmin = []\n", ports[0], ports[1])
+	listen := fmt.Sprintf("[listen]\nclient = [%q]\nclient_tls = [%q]\nserver = []\nserver_tls = []\nadmin = []\n", ports[0], ports[1])
 	if err := os.WriteFile(file, []byte(listen+toml), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ wanted() {
 	cat <<'LIST'
 prosody|command -v prosody|the server that proves the tests themselves
 postgresql|test -n "$(command -v initdb; find /usr/lib/postgresql -name initdb 2>/dev/null)"|the other database; a server of the tests' own
+ejabberd|ls -d /usr/lib/*/ejabberd-* >/dev/null 2>&1|another server, to speak with
 mcabber|command -v mcabber|a client for the terminal
 profanity|command -v profanity|another one, that blocks and resumes
 tmux|command -v tmux|the terminal in which these clients run
@@ -68,7 +69,7 @@ if [ -n "$need" ]; then
 		apt install $need || { apt update; apt install $need; } || tail -n 5 "$log"
 		# Nor may it come up at the next boot.
 		if [ -n "$made" ] && [ -d /run/systemd/system ]; then
-			for service in prosody postgresql slapd biboumi ngircd; do
+			for service in prosody ejabberd postgresql slapd biboumi ngircd; do
 				case $need in *$service*) systemctl disable --quiet $service ;; esac
 			done
 		fi
