@@ -73,6 +73,7 @@ type Resource struct {
 	Priority int8
 	Confirms bool // its client acknowledges what it gets (XEP-0198)
 	Inactive bool // nobody looks at it (XEP-0352), or it has no stream
+	Behind   bool // older messages are being handed over to it
 	vals     values
 }
 

@@ -97,6 +97,9 @@ func (h *Host) Entry(st *stanza.Stanza, to string, rs ...*account.Resource) sess
 	if h.wait != nil && slices.ContainsFunc(rs, func(r *account.Resource) bool { return r.Inactive }) {
 		e.Waiting, e.From = h.wait(st), st.From.String()
 	}
+	if e.From == "" && slices.ContainsFunc(rs, func(r *account.Resource) bool { return r.Behind }) {
+		e.From = st.From.String()
+	}
 	return e
 }
 

@@ -176,11 +176,10 @@ func (e *ended) Handle(t *cluster.Turn, ac cluster.Actor) {
 	if res := a.Resource(e.session.ID); res != nil {
 		e.left = &departure{resource: res}
 	}
-	if e.left != nil {
-		e.router.unbind(t, host, a, e.left)
-	}
 	if !e.sifted { // once: it changes what is on its way
 		e.sifted = true
+		// Who gets the older messages in its place gets the owed ones among them.
+		behind := e.left != nil && e.left.resource.Behind
 		for _, entry := range e.rest {
 			if entry.Owed {
 				e.owed = append(e.owed, entry.Store)
@@ -189,7 +188,7 @@ func (e *ended) Handle(t *cluster.Turn, ac cluster.Actor) {
 		e.rest = slices.DeleteFunc(e.rest, func(entry session.Entry) bool {
 			switch {
 			case entry.Owed:
-				return !archive.Dropped(a, e.session.ID, entry.Store)
+				return !archive.Dropped(a, e.session.ID, entry.Store) || behind
 			case entry.Shared != nil:
 				*entry.Shared--
 				return *entry.Shared > 0
@@ -202,6 +201,9 @@ func (e *ended) Handle(t *cluster.Turn, ac cluster.Actor) {
 			archive.Release(a, id)
 		}
 	}))
+	if e.left != nil {
+		e.router.unbind(t, host, a, e.left)
+	}
 	for _, entry := range e.rest {
 		if again := e.router.handBack(entry); again != nil {
 			again.Handle(t, a)

@@ -11,6 +11,7 @@ import (
 	"kith/server/account"
 	"kith/server/archive"
 	"kith/server/cluster"
+	"kith/server/module"
 	"kith/server/session"
 	"kith/server/storage"
 	"kith/xmpp/ns"
@@ -140,9 +141,19 @@ func (s *restoring) Handle(t *cluster.Turn, ac cluster.Actor) {
 	case host == nil || !a.Exists() || a.Disabled():
 		t.After(cluster.EffectFunc(func(*cluster.Turn) { s.session.Close(ErrNoAccount) }))
 		return
-	case a.Resource(s.session.ID) != nil:
-		return
 	}
+	res := a.Resource(s.session.ID)
+	if res == nil {
+		res = s.attach(a, host)
+	}
+	tr := &module.Transit{Host: host, Turn: t, Account: a, Sender: res}
+	for _, f := range host.Facts.Restored {
+		f(tr, res)
+	}
+}
+
+// attach makes a resource of what was stored.
+func (s *restoring) attach(a *account.Actor, host *module.Host) *account.Resource {
 	res := &account.Resource{ID: s.session.ID, JID: s.session.JID, Out: s.session, Remote: s.st.Remote, Since: s.session.Begun,
 		Confirms: true, Inactive: true}
 	if s.st.Presence != nil {
@@ -167,6 +178,7 @@ func (s *restoring) Handle(t *cluster.Turn, ac cluster.Actor) {
 			}
 		}
 	}
+	return res
 }
 
 // Fail implements cluster.Item.

@@ -166,7 +166,7 @@ func (s *Session) releaseIf(which func(i int, e *Entry) bool) {
 			h.whole--
 		}
 		h.bytes -= e.size()
-		s.put(*e)
+		s.lineUp(*e)
 		*e = Entry{}
 		found = true
 	}

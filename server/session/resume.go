@@ -187,7 +187,7 @@ func (s *Session) Resume(c Conn, h uint32, answer []byte) (settled []Entry, err 
 	}
 	o.count.Rewind()
 	o.unacked, o.bytes, o.open, o.on = nil, 0, false, true
-	r.slack = Limits{QueueBytes: s.queued, Unacked: len(waiting)}
+	r.slack = Limits{QueueBytes: s.queued + s.behind.size(), Unacked: len(waiting)}
 	r.away = false
 	r.timer.Stop()
 	s.conn = c
@@ -219,7 +219,7 @@ func (s *Session) Store() (st Stored, ok bool) {
 	h, _ := s.In.H()
 	st = Stored{
 		ID: s.ID, JID: s.JID, ResumeID: s.resume.id, Within: s.resume.within, H: h,
-		Acked: s.acks.count.Acked(), Unacked: s.acks.unacked, Queue: append(s.queue, s.inactive.waiting()...),
+		Acked: s.acks.count.Acked(), Unacked: s.acks.unacked, Queue: slices.Concat(s.queue, s.behind.stored(), s.inactive.waiting()),
 	}
 	s.end()
 	return st, true

@@ -47,7 +47,7 @@ type Entry struct {
 	Copy    bool        // it has no value but for this session
 	Waiting             // what becomes of it while the client is inactive
 	To      string
-	From    string // the sender, if the client is inactive
+	From    string // the sender, if the client is inactive or gets older messages
 	Tail    []byte
 	Store   int64 // the archive id of a message that is kept, else 0
 	// Shared counts the sessions that were given the message and have not handed it
@@ -115,6 +115,7 @@ type Session struct {
 	answers answers
 
 	inactive *inactive // nil: somebody looks at the client
+	behind   *behind   // nil: no older messages are being handed over
 	resume   *resume   // nil: the client may not resume it
 
 	batch [1][]byte // what is being written; belongs to the one who writes
@@ -150,7 +151,7 @@ func (s *Session) Send(e Entry) bool {
 		s.mu.Unlock()
 		return true
 	}
-	s.put(e)
+	s.lineUp(e)
 	full := s.full()
 	s.mu.Unlock()
 	if full {
@@ -162,10 +163,10 @@ func (s *Session) Send(e Entry) bool {
 // full reports whether the client has taken so little that its stream must end,
 // or the session if it has none.
 func (s *Session) full() bool {
-	l := s.limits
+	l, queued := s.limits, s.queued+s.behind.size()
 	switch r := s.resume; {
 	case r != nil && r.away:
-		return s.queued+s.acks.bytes > l.QueueBytes+l.UnackedBytes
+		return queued+s.acks.bytes > l.QueueBytes+l.UnackedBytes
 	case s.ending:
 		return false
 	case r != nil: // what waited for this stream came on top
@@ -173,7 +174,7 @@ func (s *Session) full() bool {
 		l.UnackedBytes += r.slack.QueueBytes
 		l.Unacked += r.slack.Unacked
 	}
-	return s.queued > l.QueueBytes || s.acks.over(l)
+	return queued > l.QueueBytes || s.acks.over(l)
 }
 
 func (s *Session) put(e Entry) {
@@ -375,6 +376,7 @@ func (s *Session) End() []Entry {
 		rest = slices.Clone(s.acks.unacked)
 	}
 	rest = append(rest, s.unsent()...)
+	rest = append(rest, s.behind.waiting()...)
 	rest = append(rest, s.inactive.waiting()...)
 	s.rest = len(rest) > 0
 	s.end()
@@ -395,7 +397,7 @@ func (s *Session) unsent() []Entry {
 
 func (s *Session) end() {
 	s.closed = true
-	s.queue, s.queued, s.flight, s.inactive = nil, 0, nil, nil
+	s.queue, s.queued, s.flight, s.inactive, s.behind = nil, 0, nil, nil, nil
 	if s.acks != nil {
 		s.acks.stop()
 		s.acks.unacked, s.acks.bytes = nil, 0

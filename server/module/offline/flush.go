@@ -2,6 +2,7 @@ package offline
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ const (
 	most = 1000
 	// How long to wait before looking again whether a client has taken a page:
 	// at first, and at last.
-	firstPause, lastPause = 100 * time.Millisecond, 10 * time.Second
+	firstPause, lastPause = 100 * time.Millisecond, time.Second
 )
 
 // flushing is the flush that a resource is getting. A flush that it does not
@@ -38,6 +39,7 @@ type flush struct {
 	caughtUp int64             // up to this id it has what is in the archive
 	left     int
 	pause    time.Duration
+	follows  bool // it has them; what has come meanwhile follows
 
 	// Of the page that is read: the last id before it, and the last there was when
 	// it was asked for. What came later goes its own way; what was carried then may
@@ -60,7 +62,28 @@ func (o *offline) begin(t *cluster.Turn, owner *account.Actor, r *account.Resour
 	}
 	f := &flush{offline: o, key: t.Key(), owner: owner.JID, id: owner.ID(), to: r, caughtUp: archive.CaughtUp.Get(r), left: most}
 	flushing.Set(r, f)
+	served.Set(r, false)
+	r.Behind = true
+	if s, ok := r.Out.(follower); ok {
+		s.Catching()
+	}
 	f.ask(t, owner, last)
+}
+
+// follower is a way to a session on which what comes now can wait behind older
+// messages (RFC 6120 §10.1).
+type follower interface {
+	Catching()
+	Follow(most, bytes int) (more bool)
+}
+
+// letGo sends at once what has waited behind older messages. It is an effect.
+func letGo(t *cluster.Turn, r *account.Resource) {
+	r.Behind = false
+	if s, ok := r.Out.(follower); ok {
+		s.Follow(math.MaxInt, math.MaxInt)
+		t.Dirty(r.Out)
+	}
 }
 
 // next goes on with another session, if there is one. It is an effect.
@@ -78,17 +101,20 @@ func (f *flush) current(a *account.Actor) bool {
 	return a.ID() == f.id && a.Resource(f.to.ID) == f.to && archive.Fit(f.to) && flushing.Get(f.to) == f
 }
 
-// stop ends the flush.
-func (f *flush) stop() {
+// stop ends the flush. It is an effect.
+func (f *flush) stop(t *cluster.Turn) {
 	if flushing.Get(f.to) == f {
 		flushing.Set(f.to, nil)
+		served.Set(f.to, true)
+		letGo(t, f.to)
 	}
 }
 
-// fail ends the flush for an error; the next presence tries again.
-func (f *flush) fail(err error) {
+// fail ends the flush for an error; the next presence tries again. What waited
+// goes on: it may be long until then. It is an effect.
+func (f *flush) fail(t *cluster.Turn, err error) {
 	f.host.Log.Error("offline messages not delivered; they are kept", "account", f.owner, "error", err)
-	f.stop()
+	f.stop(t)
 	served.Set(f.to, false)
 }
 
@@ -132,10 +158,10 @@ func (p *page) Handle(t *cluster.Turn, ac cluster.Actor) {
 	last := archive.Last(a)
 	switch {
 	case !p.current(a):
-		t.After(cluster.EffectFunc(func(t *cluster.Turn) { p.stop(); p.next(t, a, last) }))
+		t.After(cluster.EffectFunc(func(t *cluster.Turn) { p.stop(t); p.next(t, a, last) }))
 		return
 	case p.err != nil:
-		p.fail(p.err)
+		t.After(cluster.EffectFunc(func(t *cluster.Turn) { p.fail(t, p.err) }))
 		return
 	}
 	p.confirms = p.to.Confirms
@@ -155,7 +181,7 @@ func (p *page) Handle(t *cluster.Turn, ac cluster.Actor) {
 }
 
 // Fail implements cluster.Item.
-func (p *page) Fail(_ *cluster.Turn, err error) { p.fail(err) }
+func (p *page) Fail(t *cluster.Turn, err error) { p.fail(t, err) }
 
 // Committed delivers.
 func (p *page) Committed(t *cluster.Turn) {
@@ -185,10 +211,23 @@ func (p *page) Committed(t *cluster.Turn) {
 		p.pause = firstPause
 		t.Send(p.key, again{p.flush})
 	default:
-		p.stop()
-		if p.caughtUp > 0 { // and the others may want what it has read
-			p.rest(t, p.actor, p.last)
-		}
+		p.follow(t, p.actor, p.last)
+	}
+}
+
+// follow sends what has waited behind the messages, page by page too, and ends
+// the flush when nothing is left. It is an effect.
+func (f *flush) follow(t *cluster.Turn, owner *account.Actor, last int64) {
+	f.follows = true
+	if s, ok := f.to.Out.(follower); ok && s.Follow(f.page.rows, f.page.bytes) {
+		t.Dirty(f.to.Out)
+		f.pause = firstPause
+		t.Send(f.key, again{f})
+		return
+	}
+	f.stop(t)
+	if f.caughtUp > 0 { // and the others may want what it has read
+		f.rest(t, owner, last)
 	}
 }
 
@@ -250,8 +289,10 @@ func (g again) Handle(t *cluster.Turn, ac cluster.Actor) {
 	t.After(cluster.EffectFunc(func(t *cluster.Turn) {
 		switch {
 		case !g.current(a):
-			g.stop()
+			g.stop(t)
 			g.next(t, a, last)
+		case g.taken() && g.follows:
+			g.follow(t, a, last)
 		case g.taken():
 			g.ask(t, a, last)
 		default:
@@ -262,7 +303,7 @@ func (g again) Handle(t *cluster.Turn, ac cluster.Actor) {
 }
 
 // Fail implements cluster.Item.
-func (g again) Fail(_ *cluster.Turn, err error) { g.fail(err) }
+func (g again) Fail(t *cluster.Turn, err error) { g.fail(t, err) }
 
 // taken reports whether what is on its way to the client is so little that
 // another page has room. A way that cannot tell has its own bounds.

@@ -37,6 +37,8 @@ type house struct {
 	accounts *account.Store
 	cluster  *cluster.Local
 	router   *route.Router
+	config   *config.Config
+	log      *slog.Logger
 }
 
 const capulet = "capulet.example"
@@ -45,40 +47,46 @@ const capulet = "capulet.example"
 func newHouse(t *testing.T, limits func(*config.Limits), names ...string) *house {
 	t.Helper()
 	ctx := context.Background()
-	log := slog.New(slog.NewTextHandler(logger{t}, nil))
-	h := &house{T: t}
+	h := &house{T: t, config: config.Local(t.TempDir()), log: slog.New(slog.NewTextHandler(logger{t}, nil))}
 	var err error
-	if h.db, err = storage.Open(ctx, "sqlite:"+filepath.Join(t.TempDir(), "kith.db"), log); err != nil {
+	if h.db, err = storage.Open(ctx, "sqlite:"+filepath.Join(t.TempDir(), "kith.db"), h.log); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.db.Migrate(ctx, archive.Migrations()); err != nil {
-		t.Fatal(err)
+	for _, m := range []storage.Migrations{archive.Migrations(), route.Migrations()} {
+		if err := h.db.Migrate(ctx, m); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if h.accounts, err = account.Open(ctx, h.db, archive.Purges...); err != nil {
 		t.Fatal(err)
 	}
-	c := config.Local(t.TempDir())
-	c.Hosts = []jid.JID{jid.MustParse(capulet)}
+	h.config.Hosts = []jid.JID{jid.MustParse(capulet)}
 	if limits != nil {
-		limits(&c.Limits)
+		limits(&h.config.Limits)
 	}
-	h.router = route.New(h.accounts, log, archive.Load)
-	host := &module.Host{Domain: c.Hosts[0], DB: h.db, Accounts: h.accounts, Router: h.router, Config: c, Version: "test", Log: log}
-	for _, d := range []module.Definition{presence.Module, mam.Module, offline.Module} {
-		if err := d.Attach(host); err != nil {
-			t.Fatal(err)
-		}
-	}
-	h.router.SetHosts([]*module.Host{host})
-	h.cluster = cluster.NewLocal(h.db, h.router, cluster.Options{Log: log})
-	h.router.Start(h.cluster)
-	h.accounts.OnChange(h.router.Changed)
+	h.open()
+	h.accounts.OnChange(func(j jid.JID) { h.router.Changed(j) })
 	for _, n := range names {
 		if err := h.accounts.Create(ctx, jid.MustParse(n+"@"+capulet), "secret", false); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return h
+}
+
+// open starts what is not stored.
+func (h *house) open() {
+	h.Helper()
+	h.router = route.New(h.accounts, h.log, archive.Load)
+	host := &module.Host{Domain: h.config.Hosts[0], DB: h.db, Accounts: h.accounts, Router: h.router, Config: h.config, Version: "test", Log: h.log}
+	for _, d := range []module.Definition{presence.Module, mam.Module, offline.Module} {
+		if err := d.Attach(host); err != nil {
+			h.Fatal(err)
+		}
+	}
+	h.router.SetHosts([]*module.Host{host})
+	h.cluster = cluster.NewLocal(h.db, h.router, cluster.Options{Log: h.log})
+	h.router.Start(h.cluster)
 }
 
 // close ends the house. It runs in a synctest bubble.
@@ -112,6 +120,12 @@ type conn struct {
 	err   error // the stream was ended
 }
 
+func newConn() *conn {
+	c := &conn{}
+	c.freed = sync.NewCond(&c.mu)
+	return c
+}
+
 func (c *conn) TryWriteBatch(b [][]byte) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,6 +150,14 @@ func (c *conn) WriteBatch(b [][]byte) error {
 	return c.err
 }
 
+// stick has the client read nothing, or read again.
+func (c *conn) stick(on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stuck = on
+	c.freed.Broadcast()
+}
+
 func (c *conn) Drain() error { return c.WriteBatch(nil) }
 
 func (c *conn) Close(err error) error {
@@ -155,8 +177,7 @@ func (h *house) connect(address string, l session.Limits) *device {
 		l = session.Limits{QueueBytes: 1 << 20, UnackedBytes: 1 << 21, Unacked: 1000}
 	}
 	name, resource, _ := strings.Cut(address, "/")
-	d := &device{house: h, conn: &conn{}}
-	d.conn.freed = sync.NewCond(&d.conn.mu)
+	d := &device{house: h, conn: newConn()}
 	in := session.NewInbound(1000, 1<<20, nil)
 	d.Session = session.New(session.NewID(), jid.MustParse(name+"@"+capulet+"/"+resource), d.conn, in, l)
 	if _, err := h.router.Bind(context.Background(), d.Session, route.Wanted{Limit: 20}); err != nil {

@@ -11,7 +11,10 @@
 // handed over page by page in the lane. The marks are deleted in the commit after
 // which a page is sent, unless the client acknowledges. One session of an account
 // gets them at a time; if it ends, the next one goes on. A page waits until the
-// client has taken the one before, so that nobody's queue overflows.
+// client has taken the one before, so that nobody's queue overflows. What is sent
+// to the session meanwhile waits in it and follows, so that no message overtakes
+// an older one (RFC 6120 §10.1); it counts as queued, so that a client which takes
+// nothing is lost as it would be otherwise.
 //
 // A session that has read the archive before it became available has from there
 // what was archived until it asked (XEP-0313 §6.1.1). It gets the rest only, and
@@ -80,6 +83,7 @@ func attach(h *module.Host, _ struct{}) error {
 	arriving.Stamp = append(arriving.Stamp, dropForged)
 	arriving.Record = append(arriving.Record, keep)
 	h.Stages.Leaving.Broadcast = append(h.Stages.Leaving.Broadcast, o.turned)
+	h.Facts.Restored = append(h.Facts.Restored, o.serve)
 	return nil
 }
 
@@ -120,7 +124,8 @@ func keep(_ context.Context, t *module.Transit) error {
 	return nil
 }
 
-// served says of a resource that it has had its turn since it became fit.
+// served says of a resource that it has had its turn since it became fit, and that
+// it is over.
 var served = account.NewSlot[bool]("offline messages asked for")
 
 // turned looks whether the sender has become fit or unfit. What begins, begins
@@ -128,18 +133,32 @@ var served = account.NewSlot[bool]("offline messages asked for")
 func (o *offline) turned(_ context.Context, t *module.Transit) error {
 	owner, r, last := t.Account, t.Sender, archive.Last(t.Account)
 	if archive.Fit(r) {
-		if !served.Get(r) {
-			t.Turn.After(cluster.EffectFunc(func(turn *cluster.Turn) {
-				served.Set(r, true)
-				o.begin(turn, owner, r, last)
-			}))
-		}
+		o.serve(t, r)
 		return nil
 	}
 	served.Set(r, false)
-	if flushing.Get(r) != nil {
+	if flushing.Get(r) != nil || r.Behind {
 		flushing.Set(r, nil)
-		t.Turn.After(cluster.EffectFunc(func(turn *cluster.Turn) { o.next(turn, owner, last) }))
+		t.Turn.After(cluster.EffectFunc(func(turn *cluster.Turn) {
+			if flushing.Get(r) == nil {
+				letGo(turn, r)
+			}
+			o.next(turn, owner, last)
+		}))
 	}
 	return nil
+}
+
+// serve gives a session that is fit its turn, unless it has had it.
+func (o *offline) serve(t *module.Transit, r *account.Resource) {
+	if served.Get(r) || !archive.Fit(r) {
+		return
+	}
+	owner, last := t.Account, archive.Last(t.Account)
+	t.Turn.After(cluster.EffectFunc(func(turn *cluster.Turn) {
+		if flushing.Get(r) == nil {
+			served.Set(r, true)
+			o.begin(turn, owner, r, last)
+		}
+	}))
 }
