@@ -16,7 +16,8 @@ import (
 // that nothing takes the place of is written once, in the order of its sender,
 // and of the others the last is, no later than what its sender sent behind it;
 // of chat states also none, if what they told was over. Behind an urgent entry
-// nothing waits that was only to be sent with another.
+// nothing waits that was only to be sent with another. While older messages are
+// handed over all of that holds for what follows them.
 func TestInactive(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := &socket{}
@@ -24,13 +25,18 @@ func TestInactive(t *testing.T) {
 		var want []string // of each sender what must have been written, in order
 		senders := []string{"a@x/1", "a@x/2", "b@x/1", "c@x"}
 		last := make(map[string]int)
-		inactive := false
+		inactive, catching := false, false
 		n := rapid.IntRange(1, 60).Draw(t, "steps")
 		for i := range n {
 			switch rapid.IntRange(0, 9).Draw(t, "what") {
 			case 0:
 				inactive = !inactive
 				s.SetInactive(inactive)
+			case 1:
+				s.Catching()
+				catching = true
+			case 2:
+				catching = s.Follow(rapid.IntRange(1, 4).Draw(t, "most"), rapid.IntRange(1, 200).Draw(t, "bytes"))
 			default:
 				from := rapid.SampledFrom(senders).Draw(t, "from")
 				wait := rapid.SampledFrom([]session.Wait{session.Urgent, session.Presence, session.State, session.Event, session.Whole}).Draw(t, "wait")
@@ -51,7 +57,7 @@ func TestInactive(t *testing.T) {
 				if w.Over && inactive {
 					delete(last, fmt.Sprintf("%s#%d", from, session.State))
 				}
-				if wait == session.Urgent {
+				if wait == session.Urgent && !catching {
 					s.Flush(true)
 					for _, name := range want {
 						if !strings.Contains(c.text()+"<", "|"+name+"<") {
@@ -63,6 +69,8 @@ func TestInactive(t *testing.T) {
 			s.Flush(true)
 		}
 		s.SetInactive(false)
+		for s.Follow(1, 1) {
+		}
 		s.Flush(true)
 		var got []string
 		at := make(map[string]int) // sender and kind: the last index written
