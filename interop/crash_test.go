@@ -21,16 +21,21 @@ var (
 	crashSeed           = flag.Uint64("crash.seed", 0, "seed of the moments of death (0: a new one)")
 )
 
-// crashSenders send at once.
-const crashSenders = 4
+const (
+	crashSenders = 4 // at once
+	crashGentle  = 5 // each so many times the server is asked to end, if sessions outlive that
+)
 
 // unread is how long before the server is killed the recipient ceases to read.
 const unread = 100 * time.Millisecond
 
 // TestCrash: a message that was acknowledged (XEP-0198) is in the store after
-// the server was killed while messages flowed; it, and any other, at most once.
-// Its recipient gets it: an absent one once, a present one again if it had not
-// acknowledged it, and then under the same id (XEP-0359).
+// the server was killed while messages flowed, and in the archives of both sides
+// (XEP-0313), in the order of its sender; it, and any other, at most once. Its
+// recipient gets it: one that is absent, or has lost its connection, once; one
+// that has it again if it had not acknowledged it, and then under the same id
+// (XEP-0359). Where the server is not killed but stopped, who has lost the
+// connection resumes and has all of it once.
 func TestCrash(t *testing.T) {
 	seed := *crashSeed
 	if seed == 0 {
@@ -51,55 +56,78 @@ func TestCrash(t *testing.T) {
 
 func crashes(t *testing.T, s *server, seed uint64, cycles int) {
 	random := rand.New(rand.NewPCG(seed, 0))
+	w := &crashWorld{server: s, seen: make(map[string]string)}
 	for i := range crashSenders {
 		register(t, s, "sender"+strconv.Itoa(i))
 	}
-	var acked, sent, again, back int
+	var acked, sent, again, back, waited, gentle int
 	var slowest time.Duration
 	for cycle := range cycles {
 		life := 500*time.Millisecond + time.Duration(random.Int64N(int64(time.Second)))
-		run := crash(t, s, cycle, life)
+		run := w.crash(t, cycle, life)
 		acked += len(run.acked)
 		sent += run.sent
 		again += run.again
 		back += run.late
+		waited += run.waited
+		if run.gentle {
+			gentle++
+		}
 		slowest = max(slowest, run.down)
 		if t.Failed() {
-			t.Fatalf("in cycle %d, killed after %v", cycle, life)
+			t.Fatalf("in cycle %d, killed after %v (stopped: %v)", cycle, life, run.gentle)
 		}
 	}
-	t.Logf("killed %d times; %d messages sent, %d acknowledged; %d delivered after the crash, %d of them again; served again within %v",
-		cycles, sent, acked, back, again, slowest.Round(time.Millisecond))
+	t.Logf("killed %d times, stopped %d times; %d messages sent, %d acknowledged; %d delivered after the crash, %d of them again; %d had waited for a lost connection; served again within %v",
+		cycles-gentle, gentle, sent, acked, back, again, waited, slowest.Round(time.Millisecond))
 	if acked == 0 {
 		t.Error("no message was ever acknowledged")
+	}
+	if s.name == "kith" && waited == 0 {
+		t.Error("no message ever waited for a lost connection")
 	}
 }
 
 // flow is what became of one cycle's messages.
 type flow struct {
+	gentle bool // the server was stopped, not killed
+
 	mu    sync.Mutex      // guards the rest
 	acked map[string]bool // ids
 	sent  int
 	errs  []error
 
+	waited      int           // messages delivered after the crash to who had lost the connection
 	late, again int           // messages delivered after the crash, those among them that had been before
 	down        time.Duration // from the new start until the server answers
 }
 
-// crash lets messages flow to an absent and to a present account, kills the
-// server, starts it again, and looks into the store.
-func crash(t *testing.T, s *server, cycle int, life time.Duration) *flow {
+// crashWorld is a server that crashes again and again.
+type crashWorld struct {
+	*server
+	seen map[string]string // the last message of each sender's archive that was looked at
+}
+
+// crash lets messages flow to an account that is absent, one that is present, and
+// one that loses its connection; kills the server, starts it again, and looks into
+// the store, the archives, and what is delivered now.
+func (w *crashWorld) crash(t *testing.T, cycle int, life time.Duration) *flow {
 	t.Helper()
+	s := w.server
 	absent := &crashRecipient{user: fmt.Sprintf("absent%d", cycle)}
 	present := &crashRecipient{user: fmt.Sprintf("present%d", cycle), pause: make(chan struct{})}
-	recipients := []*crashRecipient{absent, present}
+	lost := &crashRecipient{user: fmt.Sprintf("lost%d", cycle), resumes: true}
+	recipients := []*crashRecipient{absent, present, lost}
 	for _, r := range recipients {
 		register(t, s, r.user)
 	}
-	run := &flow{acked: make(map[string]bool)}
+	run := &flow{acked: make(map[string]bool), gentle: s.restores && cycle%crashGentle == crashGentle-1}
 	var streams sync.WaitGroup
-	present.open(t, s, life+*patience)
-	streams.Go(func() { _ = present.receive("") }) // until the server is killed
+	for _, r := range recipients[1:] {
+		r.open(t, s, life+*patience)
+		streams.Go(func() { _ = r.receive("") }) // until the connection is lost
+	}
+	time.AfterFunc(life/2, lost.cut)
 	stop := make(chan struct{})
 	for i := range crashSenders {
 		c := login(t, s, "sender"+strconv.Itoa(i), "crash", false)
@@ -117,9 +145,13 @@ func crash(t *testing.T, s *server, cycle int, life time.Duration) *flow {
 	}
 	// What it does not read any more is on its way when the server is killed.
 	time.AfterFunc(life-unread, func() { close(present.pause) })
+	end := s.proc.kill
+	if run.gentle {
+		end = s.proc.stop
+	}
 	select {
 	case <-time.After(life):
-		s.proc.kill()
+		end()
 	case <-s.proc.done:
 		t.Error("the server ended by itself")
 	}
@@ -138,32 +170,34 @@ func crash(t *testing.T, s *server, cycle int, life time.Duration) *flow {
 			r.owed = append(r.owed, id)
 		}
 	}
-	run.check(t, stored)
+	run.check(t, "stored", stored)
 	if s.name == "kith" {
+		w.sendLast(t, recipients)
 		for _, r := range recipients {
 			r.collect(t, s, run, stored)
 		}
 	}
+	w.archives(t, run, recipients, stored)
 	return run
 }
 
-// check compares the store with what was acknowledged.
-func (f *flow) check(t *testing.T, stored map[string][]string) {
+// check compares what is there, by the ids of the messages, with what was acknowledged.
+func (f *flow) check(t *testing.T, there string, stored map[string][]string) {
 	t.Helper()
 	lost := 0
 	for id := range f.acked {
 		if len(stored[id]) == 0 {
 			lost++
-			t.Logf("acknowledged and not stored: %s", id)
+			t.Logf("acknowledged and not %s: %s", there, id)
 		}
 	}
 	for id, names := range stored {
 		if len(names) > 1 {
-			t.Errorf("stored %d times: %s, as %v", len(names), id, names)
+			t.Errorf("%s %d times: %s, as %v", there, len(names), id, names)
 		}
 	}
 	if lost > 0 {
-		t.Errorf("%d of %d acknowledged messages lost (%d sent)", lost, len(f.acked), f.sent)
+		t.Errorf("%d of %d acknowledged messages are not %s (%d sent)", lost, len(f.acked), there, f.sent)
 	}
 }
 

@@ -85,14 +85,32 @@ func idAttribute(t *testing.T, stanza string) string {
 	}
 }
 
+// archived is a message in an archive: its id attribute, and its id there (XEP-0359).
+type archived struct{ id, name string }
+
 // archivedIDs are the messages in the account's archive by their id attribute:
-// under which ids each is there, as the server tells who asks (XEP-0313).
+// under which ids each is there, as the server tells who asks.
 func archivedIDs(t *testing.T, s *server, account string) map[string][]string {
 	t.Helper()
 	c := login(t, s, strings.Split(account, "@")[0], "reader", false)
 	defer c.conn.Close()
+	return namesOf(readArchive(t, c, c.read, ""))
+}
+
+// namesOf are the ids in an archive by the id attributes of messages.
+func namesOf(list []archived) map[string][]string {
 	ids := make(map[string][]string)
-	after := ""
+	for _, m := range list {
+		ids[m.id] = append(ids[m.id], m.name)
+	}
+	return ids
+}
+
+// readArchive reads the archive of the stream's account (XEP-0313), of which read
+// reads the next element: what is behind the message that has the id after there,
+// or all of it if that is empty.
+func readArchive(t *testing.T, c *stream, read func() (element, error), after string) (list []archived) {
+	t.Helper()
 	for {
 		c.conn.SetDeadline(time.Now().Add(*patience))
 		page := el(nsRSM, "set").with(el(nsRSM, "max").text("200"))
@@ -104,23 +122,23 @@ func archivedIDs(t *testing.T, s *server, account string) map[string][]string {
 			t.Fatal(err)
 		}
 		for {
-			e, err := c.read()
+			e, err := read()
 			if err != nil {
-				t.Fatalf("read the archive of %s: %v", account, err)
+				t.Fatalf("read the archive: %v", err)
 			}
 			if result := e.child(nsMAM, "result"); result.exists() {
 				message := result.child("urn:xmpp:forward:0", "forwarded").child(nsClient, "message")
-				ids[message.attr("id")] = append(ids[message.attr("id")], result.attr("id"))
+				list = append(list, archived{message.attr("id"), result.attr("id")})
 			}
 			if !e.is(nsClient, "iq") || e.attr("id") != "page" {
 				continue
 			}
 			fin := e.child(nsMAM, "fin")
 			if !fin.exists() {
-				t.Fatalf("read the archive of %s: %v", account, e)
+				t.Fatalf("read the archive: %v", e)
 			}
 			if fin.attr("complete") == "true" {
-				return ids
+				return list
 			}
 			after = fin.child(nsRSM, "set").child(nsRSM, "last").Text
 			break
