@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 
 	"kith/server/account"
 	"kith/server/archive"
@@ -66,7 +67,7 @@ func (s *storing) Handle(t *cluster.Turn, ac cluster.Actor) {
 	if res.Available() {
 		s.st.Presence, s.st.Priority = res.Presence.Whole(), res.Priority
 	}
-	for _, list := range [][]session.Entry{s.st.Session.Unacked, s.st.Session.Queue} {
+	for _, list := range [][]session.Entry{s.st.Session.Unacked, s.st.Session.Queue, s.st.Session.Behind} {
 		leaveToOthers(list)
 	}
 	var err error
@@ -150,6 +151,11 @@ func (s *restoring) Handle(t *cluster.Turn, ac cluster.Actor) {
 	for _, f := range host.Facts.Restored {
 		f(tr, res)
 	}
+	t.After(cluster.EffectFunc(func(*cluster.Turn) {
+		if !res.Behind { // nobody hands older messages over to it
+			s.session.Follow(math.MaxInt, math.MaxInt)
+		}
+	}))
 }
 
 // attach makes a resource of what was stored.
@@ -171,7 +177,7 @@ func (s *restoring) attach(a *account.Actor, host *module.Host) *account.Resourc
 	}
 	a.Add(res)
 	s.router.online.add(res.JID, 1)
-	for _, list := range [][]session.Entry{s.st.Session.Unacked, s.st.Session.Queue} {
+	for _, list := range [][]session.Entry{s.st.Session.Unacked, s.st.Session.Queue, s.st.Session.Behind} {
 		for _, e := range list {
 			if e.Owed {
 				archive.Carry(a, res.ID, e.Store, e.Transit)

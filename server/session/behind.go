@@ -1,10 +1,6 @@
 package session
 
-import (
-	"slices"
-
-	"kith/xmpp/stanza"
-)
+import "kith/xmpp/stanza"
 
 // behind holds what comes while older messages are handed over to the client, so
 // that it does not overtake them (RFC 6120 §10.1). It counts as queued: what does
@@ -13,6 +9,14 @@ type behind struct {
 	list  []Entry
 	of    map[string]struct{} // accounts of whom something is or was in it
 	bytes int
+}
+
+func newBehind() *behind { return &behind{of: make(map[string]struct{})} }
+
+func (b *behind) add(e Entry) {
+	b.of[bare(e.From)] = struct{}{}
+	b.list = append(b.list, e)
+	b.bytes += e.size()
 }
 
 func (b *behind) size() int {
@@ -36,7 +40,7 @@ func (s *Session) Catching() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed && s.behind == nil {
-		s.behind = &behind{of: make(map[string]struct{})}
+		s.behind = newBehind()
 	}
 }
 
@@ -71,18 +75,9 @@ func (s *Session) lineUp(e Entry) {
 		s.put(e)
 		return
 	}
-	from := bare(e.From)
-	if _, waits := b.of[from]; e.Kind != stanza.Message && !waits {
+	if _, waits := b.of[bare(e.From)]; e.Kind != stanza.Message && !waits {
 		s.put(e)
 		return
 	}
-	b.of[from] = struct{}{}
-	b.list = append(b.list, e)
-	b.bytes += e.size()
-}
-
-// stored are the entries that a session takes along which waits while the server
-// is not running. The rest has a mark, and is among the older messages then.
-func (b *behind) stored() []Entry {
-	return slices.DeleteFunc(slices.Clone(b.waiting()), func(e Entry) bool { return e.Owed })
+	b.add(e)
 }

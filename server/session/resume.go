@@ -207,6 +207,7 @@ type Stored struct {
 	Acked    uint32 // of what it was sent
 	Unacked  []Entry
 	Queue    []Entry
+	Behind   []Entry // waits for older messages to be handed over, see Catching
 }
 
 // Store ends a session that has no stream and returns it for a later Restore.
@@ -219,7 +220,7 @@ func (s *Session) Store() (st Stored, ok bool) {
 	h, _ := s.In.H()
 	st = Stored{
 		ID: s.ID, JID: s.JID, ResumeID: s.resume.id, Within: s.resume.within, H: h,
-		Acked: s.acks.count.Acked(), Unacked: s.acks.unacked, Queue: slices.Concat(s.queue, s.behind.stored(), s.inactive.waiting()),
+		Acked: s.acks.count.Acked(), Unacked: s.acks.unacked, Queue: append(s.queue, s.inactive.waiting()...), Behind: s.behind.waiting(),
 	}
 	s.end()
 	return st, true
@@ -238,6 +239,12 @@ func Restore(st Stored, in *Inbound, l Limits, gone func()) *Session {
 	}
 	for _, e := range st.Queue {
 		s.put(e)
+	}
+	if len(st.Behind) > 0 {
+		s.behind = newBehind()
+		for _, e := range st.Behind {
+			s.behind.add(e)
+		}
 	}
 	s.resume = &resume{id: st.ResumeID, within: st.Within, gone: gone, away: true, since: time.Now()}
 	s.resume.timer = time.AfterFunc(st.Within, s.expire)
