@@ -202,6 +202,7 @@ func (h *household) ack(d *device) {
 		l := h.letters[n-1]
 		l.held = l.held || d.fit() || l.to == devicesOf+"/"+d.name
 	}
+	d.acked = d.h
 	clear(d.unacked)
 	h.Settle()
 }
@@ -242,7 +243,7 @@ func (h *household) resume(d *device) {
 	if answer.Name().Local != "resumed" {
 		h.fail("%s is not resumed: %s", d.name, answer.Raw())
 	}
-	d.c = c
+	d.c, d.acked = c, d.h
 }
 
 // patience is longer than a session waits for its client.

@@ -68,7 +68,7 @@ func (s *storing) Handle(t *cluster.Turn, ac cluster.Actor) {
 		s.st.Presence, s.st.Priority = res.Presence.Whole(), res.Priority
 	}
 	for _, list := range [][]session.Entry{s.st.Session.Unacked, s.st.Session.Queue, s.st.Session.Behind} {
-		leaveToOthers(list)
+		leaveToOthers(a, list)
 	}
 	var err error
 	for _, k := range host.Kept() {
@@ -83,10 +83,14 @@ func (s *storing) Handle(t *cluster.Turn, ac cluster.Actor) {
 }
 
 // leaveToOthers makes a message that others have as well of no value but for this
-// session: after the restart nobody knows of the others.
-func leaveToOthers(list []session.Entry) {
+// session: after the restart nobody knows of the others, nor that one of them has
+// acknowledged it.
+func leaveToOthers(a *account.Actor, list []session.Entry) {
 	for i := range list {
-		if e := &list[i]; e.Shared != nil && *e.Shared > 1 {
+		switch e := &list[i]; {
+		case e.Owed && !archive.OnItsWay(a, e.Store):
+			e.Copy, e.Owed = true, false
+		case e.Shared != nil && *e.Shared > 1:
 			*e.Shared--
 			e.Copy, e.Shared = true, nil
 		}
