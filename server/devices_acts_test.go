@@ -175,7 +175,7 @@ func (h *household) await(d *device) {
 		n := i + 1
 		if l.waits && d.fit() && d.got[n] == 0 && !d.want[n] && !d.read[n] {
 			l.waits, l.lost = false, false
-			d.want[n] = true
+			d.want[n], d.waited[n] = true, true
 			l.held = !d.acks
 		}
 	}

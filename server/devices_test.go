@@ -104,6 +104,7 @@ type device struct {
 	want      map[int]bool   // what it must get, and has not
 	may       map[int]bool   // what it may get: who does not look need not have it
 	unacked   map[int]bool   // what it got, but has not acknowledged
+	waited    map[int]bool   // what waited for it, or for another
 }
 
 func (d *device) fit() bool { return d.available && !d.negative }
@@ -208,7 +209,7 @@ var peers = []string{"romeo@montague.example/orchard", "nurse@capulet.example/ho
 
 func newDevice(tr trait, c *xmpptest.Client) *device {
 	return &device{trait: tr, c: c, negative: tr.negative, got: make(map[int]int), read: make(map[int]bool),
-		last: make(map[string]int), want: make(map[int]bool), may: make(map[int]bool), unacked: make(map[int]bool)}
+		last: make(map[string]int), want: make(map[int]bool), may: make(map[int]bool), unacked: make(map[int]bool), waited: make(map[int]bool)}
 }
 
 func (h *household) invite() {
@@ -271,9 +272,14 @@ func (h *household) all() (list []*device) {
 func (h *household) look() {
 	h.takeAll()
 	for range 20 { // pages come when a client has been seen to take the one before
-		late := slices.ContainsFunc(h.all(), func(d *device) bool { return d.acks && h.late(d) })
-		if !late {
+		paged := func(d *device) bool { return d.acks || len(d.waited) > 0 }
+		if !slices.ContainsFunc(h.all(), func(d *device) bool { return paged(d) && h.late(d) }) {
 			break
+		}
+		for _, d := range h.all() {
+			if d.behind() { // it keeps others waiting
+				h.ack(d)
+			}
 		}
 		h.Pass(200 * time.Millisecond)
 		h.takeAll()
@@ -290,9 +296,19 @@ func (h *household) look() {
 	}
 }
 
-// late reports whether a device should have got something by now.
+// late reports whether a device should have got something by now. What waited goes
+// to one device at a time, which may have lost its connection.
 func (h *household) late(d *device) bool {
-	return d.c != nil && !d.inactive && !d.behind() && len(d.want) > 0
+	if d.c == nil || d.inactive || d.behind() {
+		return false
+	}
+	turn := !slices.ContainsFunc(h.all(), func(other *device) bool { return other.c == nil })
+	for n := range d.want {
+		if turn || !d.waited[n] {
+			return true
+		}
+	}
+	return false
 }
 
 // takeAll takes what everybody has received.

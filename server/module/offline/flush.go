@@ -40,6 +40,7 @@ type flush struct {
 	left     int
 	pause    time.Duration
 	follows  bool // it has them; what has come meanwhile follows
+	sent     bool // something of the last page
 
 	// Of the page that is read: the last id before it, and the last there was when
 	// it was asked for. What came later goes its own way; what was carried then may
@@ -186,6 +187,7 @@ func (p *page) Fail(t *cluster.Turn, err error) { p.fail(t, err) }
 // Committed delivers.
 func (p *page) Committed(t *cluster.Turn) {
 	lost := &lost{flush: p.flush, marked: p.confirms}
+	p.sent = false
 	for _, m := range p.messages {
 		if m.stanza == nil || m.blocked || m.had {
 			continue
@@ -195,7 +197,9 @@ func (p *page) Committed(t *cluster.Turn) {
 			e.Store = m.id
 		}
 		e.Owed, e.Transit = p.confirms, p.confirms && m.transit
-		switch sent := p.to.Out.Send(e); {
+		sent := p.to.Out.Send(e)
+		p.sent = p.sent || sent
+		switch {
 		case sent && p.confirms:
 			archive.Carry(p.actor, p.to.ID, m.id, m.transit)
 		case !sent:
@@ -218,7 +222,7 @@ func (p *page) Committed(t *cluster.Turn) {
 // follow sends what has waited behind the messages, page by page too, and ends
 // the flush when nothing is left. It is an effect.
 func (f *flush) follow(t *cluster.Turn, owner *account.Actor, last int64) {
-	f.follows = true
+	f.follows, f.sent = true, true
 	if s, ok := f.to.Out.(follower); ok && s.Follow(f.page.rows, f.page.bytes) {
 		t.Dirty(f.to.Out)
 		f.pause = firstPause
@@ -291,13 +295,13 @@ func (g again) Handle(t *cluster.Turn, ac cluster.Actor) {
 		case !g.current(a):
 			g.stop(t)
 			g.next(t, a, last)
-		case g.taken() && g.follows:
-			g.follow(t, a, last)
-		case g.taken():
-			g.ask(t, a, last)
-		default:
+		case g.sent && !g.taken():
 			time.AfterFunc(g.pause, func() { g.lanes.Send(g.key, g) })
 			g.pause = min(2*g.pause, lastPause)
+		case g.follows:
+			g.follow(t, a, last)
+		default:
+			g.ask(t, a, last)
 		}
 	}))
 }
