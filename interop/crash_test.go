@@ -241,8 +241,10 @@ func (s *crashSender) send(stop <-chan struct{}) {
 	}
 }
 
-// receive notes acknowledgements until the stream ends with the server.
+// receive notes acknowledgements until the stream ends with the server, and with
+// that the sending.
 func (s *crashSender) receive() {
+	defer s.c.conn.Close()
 	for {
 		e, err := s.c.read()
 		if err != nil {
