@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -173,6 +174,39 @@ func MakeKeys(password string) (out Keys, err error) {
 	return out, nil
 }
 
+// ByHash ranges over the keys with the names of their hashes.
+func (k Keys) ByHash() iter.Seq2[string, sasl.Keys] {
+	return func(yield func(string, sasl.Keys) bool) {
+		for i, h := range hashes {
+			if !yield(h, k[i]) {
+				return
+			}
+		}
+	}
+}
+
+// KeysBeside hashes another password of an account, with the salts of the one it
+// has; ErrUnknown if there is no such account.
+func (s *Store) KeysBeside(ctx context.Context, j jid.JID, password string) (out Keys, err error) {
+	if err := s.acquire(ctx); err != nil {
+		return out, err
+	}
+	defer s.release()
+	for i, h := range hashes {
+		have, err := s.read(ctx, j, h)
+		if errors.Is(err, storage.ErrNotFound) {
+			return out, ErrUnknown
+		}
+		if err != nil {
+			return out, err
+		}
+		if out[i], err = sasl.MakeKeys(h, password, have.Salt, have.Iterations); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
 func (s *Store) acquire(ctx context.Context) error {
 	select {
 	case s.slots <- struct{}{}:
@@ -291,8 +325,12 @@ func (s *Store) announcePassword(j jid.JID, by session.ID) {
 	f(j, by)
 }
 
-func idOf(tx *storage.Tx, j jid.JID) (id int64, err error) {
-	err = tx.QueryRow(`SELECT id FROM account WHERE jid = $1`, j.String()).Scan(&id)
+func idOf(tx *storage.Tx, j jid.JID) (int64, error) { return ID(&tx.Reader, j) }
+
+// ID returns the id of an account, by which other packages keep what is its;
+// ErrUnknown if there is none.
+func ID(r *storage.Reader, j jid.JID) (id int64, err error) {
+	err = r.QueryRow(`SELECT id FROM account WHERE jid = $1`, j.String()).Scan(&id)
 	if errors.Is(err, storage.ErrNotFound) {
 		return 0, ErrUnknown
 	}

@@ -35,12 +35,7 @@ func (b Backend) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, e
 	if b.people.Directory != nil { // whatever is kept here, it is not to be logged in with
 		return fake, nil
 	}
-	var k sasl.Keys
-	err = b.s.db.Read(ctx, func(r *storage.Reader) error {
-		return r.QueryRow(`SELECT c.salt, c.iterations, c.stored_key, c.server_key FROM credential c
-			JOIN account a ON a.id = c.account WHERE a.jid = $1 AND c.hash = $2 AND NOT a.disabled`,
-			j.String(), hash).Scan(&k.Salt, &k.Iterations, &k.StoredKey, &k.ServerKey)
-	})
+	k, err := b.s.read(ctx, j, hash)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return fake, nil
@@ -48,6 +43,17 @@ func (b Backend) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, e
 		return sasl.Keys{}, fmt.Errorf("read keys of %s: %w", j, err)
 	}
 	return k, nil
+}
+
+// read returns the keys of an account that may log in; storage.ErrNotFound if
+// there is none.
+func (s *Store) read(ctx context.Context, j jid.JID, hash string) (k sasl.Keys, err error) {
+	err = s.db.Read(ctx, func(r *storage.Reader) error {
+		return r.QueryRow(`SELECT c.salt, c.iterations, c.stored_key, c.server_key FROM credential c
+			JOIN account a ON a.id = c.account WHERE a.jid = $1 AND c.hash = $2 AND NOT a.disabled`,
+			j.String(), hash).Scan(&k.Salt, &k.Iterations, &k.StoredKey, &k.ServerKey)
+	})
+	return k, err
 }
 
 // External implements sasl.ExternalBackend. Who has proved who he is may be told
@@ -82,11 +88,17 @@ func (b Backend) Plain(ctx context.Context, username, password string) error {
 	if err != nil {
 		return err
 	}
-	if err := b.s.acquire(ctx); err != nil {
+	return b.s.CheckPassword(ctx, k, sasl.SHA256, password)
+}
+
+// CheckPassword checks a password against keys, when it is its turn. A wrong one
+// is a *sasl.Failure.
+func (s *Store) CheckPassword(ctx context.Context, k sasl.Keys, hash, password string) error {
+	if err := s.acquire(ctx); err != nil {
 		return err
 	}
-	defer b.s.release()
-	if !k.Check(sasl.SHA256, password) {
+	defer s.release()
+	if !k.Check(hash, password) {
 		return &sasl.Failure{Condition: sasl.NotAuthorized}
 	}
 	return nil

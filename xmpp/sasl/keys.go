@@ -39,6 +39,35 @@ type Keys struct {
 	Iterations int
 	StoredKey  []byte
 	ServerKey  []byte
+
+	// Others are other passwords of the same account that were hashed with the same
+	// salt: any of them is as good. OthersOnly says that only they are.
+	Others     []Pair
+	OthersOnly bool
+	// Proved, if it is not nil, is told by which password the account was proved: the
+	// index among Others, -1 for the password itself.
+	Proved func(other int)
+}
+
+// Pair are the keys of one password (RFC 5802 §3).
+type Pair struct{ StoredKey, ServerKey []byte }
+
+// prove finds the password by which is, as its stored key tells, and returns its
+// server key; nil if there is none. All are looked at, whichever it is.
+func (k Keys) prove(is func(storedKey []byte) bool) (serverKey []byte) {
+	which := -2
+	if is(k.StoredKey) && !k.OthersOnly {
+		which, serverKey = -1, k.ServerKey
+	}
+	for i, p := range k.Others {
+		if is(p.StoredKey) {
+			which, serverKey = i, p.ServerKey
+		}
+	}
+	if serverKey != nil && k.Proved != nil {
+		k.Proved(which)
+	}
+	return serverKey
 }
 
 // NewSalt returns a random salt. Each hash of each account gets its own, for
@@ -106,7 +135,11 @@ func (k Keys) Check(hash, password string) bool {
 		return false
 	}
 	d, err := h.derive(password, k.Salt, k.Iterations)
-	return err == nil && subtle.ConstantTimeCompare(h.sum(d.clientKey), k.StoredKey) == 1
+	if err != nil {
+		return false
+	}
+	stored := h.sum(d.clientKey)
+	return k.prove(func(key []byte) bool { return subtle.ConstantTimeCompare(stored, key) == 1 }) != nil
 }
 
 func (k Keys) complete(h algorithm, min int) bool {

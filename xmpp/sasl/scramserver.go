@@ -139,16 +139,18 @@ func (s *scramServer) takeFinal(_ context.Context, message string) (string, erro
 		return "", &Failure{Condition: NotAuthorized, Text: "channel-bindings-dont-match"}
 	}
 	message = authMessage(s.first.bare, s.answer, final.withoutProof)
-	signature := s.hash.mac(s.keys.StoredKey, message)
-	if len(final.proof) != len(signature) {
+	if len(final.proof) != s.hash.new().Size() {
 		return "", malformed("invalid proof")
 	}
-	clientKey := xor(final.proof, signature)
-	if subtle.ConstantTimeCompare(s.hash.sum(clientKey), s.keys.StoredKey) != 1 {
+	serverKey := s.keys.prove(func(stored []byte) bool {
+		clientKey := xor(final.proof, s.hash.mac(stored, message))
+		return subtle.ConstantTimeCompare(s.hash.sum(clientKey), stored) == 1
+	})
+	if serverKey == nil {
 		return "", &Failure{Condition: NotAuthorized}
 	}
 	s.done = true
-	return "v=" + encode(s.hash.mac(s.keys.ServerKey, message)), nil
+	return "v=" + encode(s.hash.mac(serverKey, message)), nil
 }
 
 // equal compares in constant time.

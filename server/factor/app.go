@@ -1,0 +1,244 @@
+package factor
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"kith/server/account"
+	"kith/server/storage"
+	"kith/xmpp/jid"
+	"kith/xmpp/sasl"
+)
+
+// maxApps is how many app passwords an account may have; a log-in tries them all.
+const maxApps = 20
+
+// maxLabel is how long a label may be, in bytes.
+const maxLabel = 100
+
+// Errors of app passwords.
+var (
+	ErrTooManyApps = errors.New("the account has as many app passwords as it may have")
+	ErrNoApp       = errors.New("there is no such app password")
+	ErrLabel       = fmt.Errorf("the name of an app must have 1 to %d bytes", maxLabel)
+)
+
+// AppPassword is what a list shows of one.
+type AppPassword struct {
+	ID      int64     `json:"id"` // never another's
+	Label   string    `json:"label"`
+	Created time.Time `json:"created"`
+	Used    time.Time `json:"used,omitzero"` // last log-in, to the hour; zero: never
+}
+
+// NewAppPassword makes a password for one client of an account that has a second
+// factor, and returns it; it cannot be told again. It takes the time of hashing a
+// password. It fails with ErrNotEnrolled, ErrTooManyApps or ErrLabel.
+func (s *Store) NewAppPassword(ctx context.Context, j jid.JID, label string) (password string, err error) {
+	if label = strings.TrimSpace(label); label == "" || len(label) > maxLabel {
+		return "", ErrLabel
+	}
+	password = strings.ToLower(rand.Text()) // 26 letters, 128 bits at least
+	keys, err := s.accounts.KeysBeside(ctx, j, password)
+	if err != nil {
+		return "", fmt.Errorf("make an app password of %s: %w", j, err)
+	}
+	err = s.db.Write(ctx, func(tx *storage.Tx) error {
+		id, err := account.ID(&tx.Reader, j)
+		if err != nil {
+			return err
+		}
+		var enabled bool
+		if err := tx.QueryRow(`SELECT enabled FROM factor WHERE account = $1`, id).Scan(&enabled); err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+		if !enabled {
+			return ErrNotEnrolled
+		}
+		var n int
+		if err := tx.QueryRow(`SELECT count(*) FROM app_password WHERE account = $1`, id).Scan(&n); err != nil {
+			return err
+		}
+		if n >= maxApps {
+			return ErrTooManyApps
+		}
+		var app int64
+		err = tx.QueryRow(`INSERT INTO app_password (account, label, created, used) VALUES ($1, $2, $3, 0) RETURNING id`,
+			id, label, time.Now().UnixMilli()).Scan(&app)
+		if err != nil {
+			return err
+		}
+		for hash, k := range keys.ByHash() {
+			_, err := tx.Exec(`INSERT INTO app_key (app, account, hash, salt, stored_key, server_key) VALUES ($1, $2, $3, $4, $5, $6)`,
+				app, id, hash, k.Salt, k.StoredKey, k.ServerKey)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("make an app password of %s: %w", j, err)
+	}
+	return password, nil
+}
+
+// AppPasswords lists those of an account, in the order in which they were made.
+func (s *Store) AppPasswords(ctx context.Context, j jid.JID) ([]AppPassword, error) {
+	list := []AppPassword{}
+	err := s.db.Read(ctx, func(r *storage.Reader) error {
+		list = list[:0]
+		id, err := account.ID(r, j)
+		if err != nil {
+			return err
+		}
+		for row, err := range r.Query(`SELECT id, label, created, used FROM app_password WHERE account = $1 ORDER BY id`, id) {
+			if err != nil {
+				return err
+			}
+			var a AppPassword
+			var created, used int64
+			if err := row.Scan(&a.ID, &a.Label, &created, &used); err != nil {
+				return err
+			}
+			a.Created = time.UnixMilli(created).UTC()
+			if used != 0 {
+				a.Used = time.UnixMilli(used).UTC()
+			}
+			list = append(list, a)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the app passwords of %s: %w", j, err)
+	}
+	return list, nil
+}
+
+// Revoke makes an app password void; ErrNoApp if the account has none of that
+// number.
+func (s *Store) Revoke(ctx context.Context, j jid.JID, app int64) error {
+	err := s.db.Write(ctx, func(tx *storage.Tx) error {
+		id, err := account.ID(&tx.Reader, j)
+		if err != nil {
+			return err
+		}
+		n, err := tx.Exec(`DELETE FROM app_password WHERE account = $1 AND id = $2`, id, app)
+		if err == nil && n == 0 {
+			err = ErrNoApp
+		}
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(`DELETE FROM app_key WHERE app = $1`, app)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("revoke app password %d of %s: %w", app, j, err)
+	}
+	return nil
+}
+
+// Login is a SASL backend for one log-in that knows of second factors. In front
+// of a client that cannot be asked for a code, an account that has a second factor
+// has its app passwords only.
+type Login struct {
+	sasl.ExternalBackend // of the accounts
+	Store                *Store
+	Host                 jid.JID
+	// Asks says that the client can be asked for a code afterwards: see Wanted.
+	Asks bool
+
+	account jid.JID
+	enabled bool  // the account has a second factor
+	app     int64 // the app password that was used
+}
+
+// Wanted returns the account whose code is wanted before the log-in is done, if
+// one is: the account has a second factor, and it was its password that was
+// proved.
+func (l *Login) Wanted() (jid.JID, bool) { return l.account, l.enabled && l.app == 0 }
+
+// SCRAM implements sasl.Backend.
+func (l *Login) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, error) {
+	k, err := l.ExternalBackend.SCRAM(ctx, username, hash)
+	if err != nil {
+		return k, err
+	}
+	if err := l.add(ctx, username, hash, &k); err != nil {
+		return sasl.Keys{}, err
+	}
+	return k, nil
+}
+
+// add puts the app passwords beside the password, or in its place.
+func (l *Login) add(ctx context.Context, username, hash string, k *sasl.Keys) error {
+	l.account, l.enabled, l.app = jid.JID{}, false, 0
+	j, err := jid.New(username, l.Host.Domain(), "")
+	if err != nil {
+		return nil //nolint:nilerr // nobody has such a name, and who asks must not learn it
+	}
+	var apps []int64
+	err = l.Store.db.Read(ctx, func(r *storage.Reader) error {
+		l.enabled, apps, k.Others = false, nil, nil
+		id, err := account.ID(r, j)
+		if err != nil {
+			return err
+		}
+		if err := r.QueryRow(`SELECT enabled FROM factor WHERE account = $1`, id).Scan(&l.enabled); err != nil || !l.enabled {
+			return err
+		}
+		for row, err := range r.Query(`SELECT app, stored_key, server_key FROM app_key WHERE account = $1 AND hash = $2 AND salt = $3 ORDER BY app`, id, hash, k.Salt) {
+			if err != nil {
+				return err
+			}
+			var app int64
+			var p sasl.Pair
+			if err := row.Scan(&app, &p.StoredKey, &p.ServerKey); err != nil {
+				return err
+			}
+			apps, k.Others = append(apps, app), append(k.Others, p)
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, account.ErrUnknown), errors.Is(err, storage.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read the second factor of %s: %w", j, err)
+	case !l.enabled:
+		return nil
+	}
+	l.account = j
+	k.OthersOnly = !l.Asks
+	k.Proved = func(other int) {
+		if other >= 0 {
+			l.app = apps[other]
+		}
+	}
+	return nil
+}
+
+// Plain implements sasl.Backend.
+func (l *Login) Plain(ctx context.Context, username, password string) error {
+	k, err := l.SCRAM(ctx, username, sasl.SHA256)
+	if err != nil {
+		return err
+	}
+	return l.Store.accounts.CheckPassword(ctx, k, sasl.SHA256, password)
+}
+
+// Used notes that the app password by which somebody has logged in was used.
+func (l *Login) Used(ctx context.Context) error {
+	if l.app == 0 {
+		return nil
+	}
+	return l.Store.db.Write(ctx, func(tx *storage.Tx) error {
+		_, err := tx.Exec(`UPDATE app_password SET used = $2 WHERE id = $1`, l.app, time.Now().Truncate(time.Hour).UnixMilli())
+		return err
+	})
+}
