@@ -15,6 +15,7 @@ import (
 	"kith/server/module/last"
 	"kith/server/module/legacysession"
 	"kith/server/module/mam"
+	"kith/server/module/mfa"
 	"kith/server/module/offline"
 	"kith/server/module/ping"
 	"kith/server/module/presence"
@@ -41,6 +42,7 @@ func Modules() []module.Definition {
 		version.Module,
 		time.Module,
 		legacysession.Module,
+		mfa.Module,
 		blocking.Module,
 		reporting.Module,
 		private.Module,

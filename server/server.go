@@ -13,26 +13,18 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"kith/server/account"
-	"kith/server/archive"
-	"kith/server/blocklist"
 	"kith/server/c2s"
 	"kith/server/caps"
 	"kith/server/cluster"
 	"kith/server/component"
 	"kith/server/config"
+	"kith/server/factor"
 	"kith/server/module"
-	"kith/server/module/admin"
-	"kith/server/module/last"
-	"kith/server/module/private"
-	"kith/server/module/push"
-	"kith/server/module/vcard"
-	"kith/server/report"
 	"kith/server/roster"
 	"kith/server/route"
 	"kith/server/s2s"
@@ -50,6 +42,7 @@ type Server struct {
 	db       *storage.DB
 	accounts *account.Store
 	caps     *caps.Cache
+	factors  *factor.Store
 	cluster  *cluster.Local
 	router   *route.Router
 	clients  *c2s.Server
@@ -88,12 +81,13 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 			s.db.Close() //nolint:errcheck // the error that matters is the other
 		}
 	}()
-	for _, m := range []storage.Migrations{archive.Migrations(), roster.Migrations(), blocklist.Migrations(), route.Migrations(), caps.Migrations(), private.Migrations(), vcard.Migrations(), last.Migrations(), admin.Migrations(), report.Migrations(), push.Migrations()} {
-		if err := s.db.Migrate(ctx, m); err != nil {
-			return nil, err
-		}
+	if err := s.migrate(ctx); err != nil {
+		return nil, err
 	}
-	if s.accounts, err = account.Open(ctx, s.db, slices.Concat(archive.Purges, roster.Purges, blocklist.Purges, route.Purges, private.Purges, vcard.Purges, last.Purges, admin.Purges, report.Purges, push.Purges)...); err != nil {
+	if s.accounts, err = account.Open(ctx, s.db, purges()...); err != nil {
+		return nil, err
+	}
+	if s.factors, err = factor.Open(ctx, s.db, s.accounts); err != nil {
 		return nil, err
 	}
 	if s.caps, err = caps.Open(ctx, s.db, log); err != nil {
@@ -103,7 +97,7 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 		return nil, err
 	}
 	s.accounts.SetPeople(s.people.of)
-	s.router = route.New(s.accounts, log, archive.Load, roster.Load, blocklist.Load, private.Load, vcard.Load, last.Load, admin.Load, report.Load, push.Load)
+	s.router = route.New(s.accounts, log, parts()...)
 	hosts, err := s.hosts(c)
 	if err != nil {
 		return nil, err
@@ -169,7 +163,7 @@ func (s *Server) hosts(c *config.Config) ([]*module.Host, error) {
 	var hosts []*module.Host
 	for _, domain := range c.Hosts {
 		h := &module.Host{
-			Domain: domain, DB: s.db, Accounts: s.accounts, Caps: s.caps, Router: s.router,
+			Domain: domain, DB: s.db, Accounts: s.accounts, Factors: s.factors, Caps: s.caps, Router: s.router,
 			Config: c, Version: s.version, Begun: s.begun, Log: s.log.With("host", domain.Domain()),
 		}
 		for _, d := range list {

@@ -16,9 +16,9 @@ type Command struct {
 	May func(t *Transit) bool
 	// Form is what is asked; nil: nothing. It runs in the lane.
 	Form func(t *Transit) *form.Form
-	// Read makes the form in the place of Form, outside the lane, where it may wait
-	// for the store.
-	Read func(ctx context.Context) (*form.Form, error)
+	// Read makes the form in the place of Form: what it returns runs outside the
+	// lane, where it may wait for the store, and uses nothing of t.
+	Read func(t *Transit) func(context.Context) (*form.Form, error)
 	// Run checks what was submitted (nil if nothing was asked) in the lane, and
 	// returns what is done outside, where it may wait for the store; run must use
 	// nothing of t but what Run copied from it. A *stanza.Error refuses the

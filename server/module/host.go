@@ -18,6 +18,7 @@ import (
 	"kith/server/account"
 	"kith/server/caps"
 	"kith/server/config"
+	"kith/server/factor"
 	"kith/server/session"
 	"kith/server/storage"
 	"kith/xmpp/jid"
@@ -32,6 +33,7 @@ type Host struct {
 	Facts    Facts
 	DB       *storage.DB
 	Accounts *account.Store
+	Factors  *factor.Store
 	Caps     *caps.Cache
 	Router   Router
 	Config   *config.Config
@@ -116,8 +118,9 @@ func (h *Host) Service(domain jid.JID, s Service) {
 
 // Spec is a specification that a module implements.
 type Spec struct {
-	Number  int // of the XEP; 0 for an RFC
+	Number  int // of the XEP; 0 for an RFC or a proposal
 	RFC     int
+	Title   string // of a proposal that has no number
 	Version string
 	Note    string // what part of it, if not all
 }
@@ -127,6 +130,9 @@ func XEP(number int, version string) Spec { return Spec{Number: number, Version:
 
 // RFC names an RFC.
 func RFC(number int, note string) Spec { return Spec{RFC: number, Note: note} }
+
+// Proposal names an extension that has no number yet, and the version of its text.
+func Proposal(title, version string) Spec { return Spec{Title: title, Version: version} }
 
 // Partly says what part of the specification is implemented.
 func (s Spec) Partly(note string) Spec {

@@ -46,5 +46,10 @@ func Table(modules []Definition, others []Spec) string {
 			line(r, fmt.Sprintf("XEP-%04d", r.Number))
 		}
 	}
+	for _, r := range rows {
+		if r.Title != "" {
+			line(r, r.Title+" (a proposal)")
+		}
+	}
 	return b.String()
 }

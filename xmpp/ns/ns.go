@@ -89,4 +89,5 @@ const (
 	Validate = "http://jabber.org/protocol/xdata-validate" // XEP-0122
 	OrderBy  = "urn:xmpp:order-by:1"                       // XEP-0413
 	MAMTrim  = "urn:xmpp:mamtrim:0"                        // Message Archive Management: Trim Command, a proposal without a number
+	MFA      = "urn:xmpp:mfa:0"                            // Multi-Factor Authentication with TOTP, a proposal without a number
 )

@@ -98,8 +98,9 @@ func (m *adhoc) begin(t *module.Transit, c *module.Command, want *command.Comman
 		asked.Form = c.Form(t)
 		return answer(asked), nil
 	}
+	read := c.Read(t)
 	return func(ctx context.Context) (_ xmltree.Appender, err error) {
-		asked.Form, err = c.Read(ctx)
+		asked.Form, err = read(ctx)
 		return asked, err
 	}, nil
 }

@@ -33,7 +33,7 @@ func (a *admin) announcements() []module.Command {
 // edit is a command that shows the text that there is.
 func (a *admin) edit(node, name string, k kind, label string) module.Command {
 	c := a.command(node, name, nil, a.tell(k, false))
-	c.Read = func(ctx context.Context) (*form.Form, error) {
+	read := func(ctx context.Context) (*form.Form, error) {
 		n, err := a.current(ctx, k)
 		if err != nil {
 			return nil, err
@@ -46,6 +46,7 @@ func (a *admin) edit(node, name string, k kind, label string) module.Command {
 		f.Title = name
 		return f, nil
 	}
+	c.Read = func(*module.Transit) func(context.Context) (*form.Form, error) { return read }
 	return c
 }
 

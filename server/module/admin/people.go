@@ -26,7 +26,7 @@ import (
 // people are the commands about single accounts and their sessions.
 func (a *admin) people() []module.Command {
 	edit := a.command("edit-admin", "Edit Admin List", nil, nil)
-	edit.Read = a.admins
+	edit.Read = func(*module.Transit) func(context.Context) (*form.Form, error) { return a.admins }
 	edit.Run = func(t *module.Transit, f *form.Form) (func(context.Context) (*command.Command, error), error) {
 		by := t.From.Bare().Clone()
 		return a.logged(by, "edit-admin", f, func(ctx context.Context, f *form.Form) (*command.Command, error) {
