@@ -22,6 +22,9 @@ type Backend struct {
 	people People
 }
 
+// Local reports whether passwords are checked here, and not by a directory.
+func (b Backend) Local() bool { return b.people.Directory == nil }
+
 // SCRAM returns the keys of an account. Who does not exist, or is locked out,
 // has keys too, made up: nobody can tell by asking.
 func (b Backend) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, error) {

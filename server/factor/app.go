@@ -147,9 +147,9 @@ func (s *Store) Revoke(ctx context.Context, j jid.JID, app int64) error {
 // of a client that cannot be asked for a code, an account that has a second factor
 // has its app passwords only.
 type Login struct {
-	sasl.ExternalBackend // of the accounts
-	Store                *Store
-	Host                 jid.JID
+	account.Backend
+	Store *Store
+	Host  jid.JID
 	// Asks says that the client can be asked for a code afterwards: see Wanted.
 	Asks bool
 
@@ -165,7 +165,7 @@ func (l *Login) Wanted() (jid.JID, bool) { return l.account, l.enabled && l.app 
 
 // SCRAM implements sasl.Backend.
 func (l *Login) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, error) {
-	k, err := l.ExternalBackend.SCRAM(ctx, username, hash)
+	k, err := l.Backend.SCRAM(ctx, username, hash)
 	if err != nil {
 		return k, err
 	}
@@ -179,7 +179,7 @@ func (l *Login) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, er
 func (l *Login) add(ctx context.Context, username, hash string, k *sasl.Keys) error {
 	l.account, l.enabled, l.app = jid.JID{}, false, 0
 	j, err := jid.New(username, l.Host.Domain(), "")
-	if err != nil {
+	if err != nil || !l.Local() {
 		return nil //nolint:nilerr // nobody has such a name, and who asks must not learn it
 	}
 	var apps []int64
@@ -228,6 +228,9 @@ func (l *Login) Plain(ctx context.Context, username, password string) error {
 	k, err := l.SCRAM(ctx, username, sasl.SHA256)
 	if err != nil {
 		return err
+	}
+	if !l.enabled {
+		return l.Backend.Plain(ctx, username, password)
 	}
 	return l.Store.accounts.CheckPassword(ctx, k, sasl.SHA256, password)
 }

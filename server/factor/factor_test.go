@@ -233,7 +233,7 @@ func TestGuessing(t *testing.T) {
 
 // prove logs in as a client does, and returns what the log-in knows.
 func (f *fixture) prove(mech, secret string, asks bool) (*factor.Login, error) {
-	l := &factor.Login{ExternalBackend: f.accounts.Backend(romeo.Host()), Store: f.Store, Host: romeo.Host(), Asks: asks}
+	l := &factor.Login{Backend: f.accounts.Backend(romeo.Host()), Store: f.Store, Host: romeo.Host(), Asks: asks}
 	server, err := sasl.NewServer(mech, l, sasl.ServerOptions{Domain: romeo.Domain(), OverTLS: true})
 	if err != nil {
 		f.Fatal(err)
