@@ -80,8 +80,11 @@ type Config struct {
 	// Known, if it is not nil, remembers how the client has logged in, so that nobody
 	// makes it content with less.
 	Known negotiate.Known
-	// Tasks does what a server wants beside the password, a second factor say; nil:
-	// nothing can be done but to make keys for other mechanisms (XEP-0480).
+	// Code, if it is not nil, is asked for the code of a second factor where the
+	// server wants one beside the password.
+	Code func() (string, error)
+	// Tasks does what else a server wants beside the password; nil: nothing can be
+	// done but to give a code and to make keys for other mechanisms (XEP-0480).
 	Tasks negotiate.ClientTasks
 	// Classic logs in by RFC 6120, also where there is XEP-0388.
 	Classic bool
@@ -248,7 +251,7 @@ func (c Config) steps() []negotiate.Step {
 
 // login says what is wanted of a log-in by XEP-0388.
 func (c Config) login() *negotiate.Login {
-	l := &negotiate.Login{Agent: c.Agent, Tokens: c.Tokens, Leave: c.LogOut, Tasks: c.Tasks}
+	l := &negotiate.Login{Agent: c.Agent, Tokens: c.Tokens, Leave: c.LogOut, Tasks: c.tasks}
 	if c.Resume != nil {
 		l.Resume = &negotiate.Resumption{Resume: negotiate.Resume{PrevID: c.Resume.id, H: c.Resume.received.H()}, JID: c.Resume.jid}
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"kith/server/component"
 	"kith/server/config"
+	"kith/server/factor"
 	"kith/server/module"
 	"kith/server/storage"
 )
@@ -27,3 +28,6 @@ func (s *Server) Sessions() int64 { return s.router.Stats().Sessions }
 
 // Components are the external components.
 func (s *Server) Components() *component.Server { return s.comps }
+
+// Factors are the accounts' second factors.
+func (s *Server) Factors() *factor.Store { return s.factors }

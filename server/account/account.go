@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -149,74 +148,6 @@ func (s *Store) announce(j jid.JID) {
 	s.mu.RUnlock()
 	f(j)
 }
-
-// Keys are what is kept of a password, by which it can be proved.
-type Keys [len(hashes)]sasl.Keys
-
-// keys hashes a password, when it is its turn.
-func (s *Store) keys(ctx context.Context, password string) (Keys, error) {
-	if err := s.acquire(ctx); err != nil {
-		return Keys{}, err
-	}
-	defer s.release()
-	return MakeKeys(password)
-}
-
-// MakeKeys hashes a password. It takes its time.
-func MakeKeys(password string) (out Keys, err error) {
-	for i, h := range hashes {
-		k, err := sasl.MakeKeys(h, password, sasl.NewSalt(), Iterations)
-		if err != nil {
-			return out, err
-		}
-		out[i] = k
-	}
-	return out, nil
-}
-
-// ByHash ranges over the keys with the names of their hashes.
-func (k Keys) ByHash() iter.Seq2[string, sasl.Keys] {
-	return func(yield func(string, sasl.Keys) bool) {
-		for i, h := range hashes {
-			if !yield(h, k[i]) {
-				return
-			}
-		}
-	}
-}
-
-// KeysBeside hashes another password of an account, with the salts of the one it
-// has; ErrUnknown if there is no such account.
-func (s *Store) KeysBeside(ctx context.Context, j jid.JID, password string) (out Keys, err error) {
-	if err := s.acquire(ctx); err != nil {
-		return out, err
-	}
-	defer s.release()
-	for i, h := range hashes {
-		have, err := s.read(ctx, j, h)
-		if errors.Is(err, storage.ErrNotFound) {
-			return out, ErrUnknown
-		}
-		if err != nil {
-			return out, err
-		}
-		if out[i], err = sasl.MakeKeys(h, password, have.Salt, have.Iterations); err != nil {
-			return out, err
-		}
-	}
-	return out, nil
-}
-
-func (s *Store) acquire(ctx context.Context) error {
-	select {
-	case s.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (s *Store) release() { <-s.slots }
 
 // Create makes an account. It fails with ErrExists, or with ErrMixed or a
 // *Lookalike for a name that could be taken for another; a password that SASLprep

@@ -48,17 +48,6 @@ func (b Backend) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, e
 	return k, nil
 }
 
-// read returns the keys of an account that may log in; storage.ErrNotFound if
-// there is none.
-func (s *Store) read(ctx context.Context, j jid.JID, hash string) (k sasl.Keys, err error) {
-	err = s.db.Read(ctx, func(r *storage.Reader) error {
-		return r.QueryRow(`SELECT c.salt, c.iterations, c.stored_key, c.server_key FROM credential c
-			JOIN account a ON a.id = c.account WHERE a.jid = $1 AND c.hash = $2 AND NOT a.disabled`,
-			j.String(), hash).Scan(&k.Salt, &k.Iterations, &k.StoredKey, &k.ServerKey)
-	})
-	return k, err
-}
-
 // External implements sasl.ExternalBackend. Who has proved who he is may be told
 // that his account is locked.
 func (b Backend) External(ctx context.Context, username string) error {
@@ -92,17 +81,4 @@ func (b Backend) Plain(ctx context.Context, username, password string) error {
 		return err
 	}
 	return b.s.CheckPassword(ctx, k, sasl.SHA256, password)
-}
-
-// CheckPassword checks a password against keys, when it is its turn. A wrong one
-// is a *sasl.Failure.
-func (s *Store) CheckPassword(ctx context.Context, k sasl.Keys, hash, password string) error {
-	if err := s.acquire(ctx); err != nil {
-		return err
-	}
-	defer s.release()
-	if !k.Check(hash, password) {
-		return &sasl.Failure{Condition: sasl.NotAuthorized}
-	}
-	return nil
 }

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"kith/server/account"
+	"kith/server/factor"
 	"kith/server/module"
 	"kith/server/route"
 	"kith/server/session"
@@ -108,11 +108,10 @@ func (c *client) steps(host jid.JID) []negotiate.Step {
 	if h == nil {
 		return nil
 	}
-	accounts := s.accounts.Backend(host)
-	backend := negotiate.SASL{Backend: guard{accounts, c, host}, Only: accounts.Mechanisms(), Refused: c.refused, Certified: c.certified()}
+	backend := c.sasl(host, false)
 	steps := []negotiate.Step{
 		negotiate.StartTLS{Config: s.tls(host.Domain()), Timeout: c.config.Limits.Handshake, Admit: s.admitHandshake},
-		c.sasl2(h, backend),
+		c.sasl2(h),
 		backend,
 		c.early(h),
 		negotiate.Limits{
@@ -129,10 +128,18 @@ func (c *client) steps(host jid.JID) []negotiate.Step {
 	return append(steps, negotiate.Version{})
 }
 
+// sasl is the log-in by RFC 6120; asks says that the client can be asked for a code
+// afterwards.
+func (c *client) sasl(host jid.JID, asks bool) negotiate.SASL {
+	accounts := c.server.accounts.Backend(host)
+	login := &factor.Login{Backend: accounts, Store: c.server.factors, Host: host, Asks: asks}
+	return negotiate.SASL{Backend: guard{login, c, host}, Only: accounts.Mechanisms(), Refused: c.refused, Certified: c.certified()}
+}
+
 // Bind implements negotiate.Binder: the owner of the account learns of the
 // session.
 func (c *client) Bind(ctx context.Context, user jid.JID, resource string) (jid.JID, error) {
-	c.server.byName.Succeeded(user.String())
+	c.proved(ctx, user)
 	full, err := user.WithResource(resource)
 	if err != nil {
 		return jid.JID{}, stanza.ErrBadRequest
@@ -143,6 +150,17 @@ func (c *client) Bind(ctx context.Context, user jid.JID, resource string) (jid.J
 	}
 	c.take(s)
 	return s.JID, nil
+}
+
+// proved notes that the client has logged in.
+func (c *client) proved(ctx context.Context, user jid.JID) {
+	c.server.byName.Succeeded(user.String())
+	if c.proof == nil {
+		return
+	}
+	if err := c.proof.Used(ctx); err != nil {
+		c.server.log.Warn("the use of an app password is not noted", "account", user.String(), "error", err)
+	}
 }
 
 // open makes a session on the stream, of which nobody knows yet.
@@ -208,7 +226,7 @@ func (c *client) refused(_ context.Context, st *negotiate.State, f *sasl.Failure
 
 // guard makes those wait who fail to log in too often.
 type guard struct {
-	account.Backend
+	*factor.Login
 	c    *client
 	host jid.JID
 }
@@ -218,7 +236,8 @@ func (g guard) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, err
 	if err := g.pause(ctx, username); err != nil {
 		return sasl.Keys{}, err
 	}
-	return g.Backend.SCRAM(ctx, username, hash)
+	g.c.proof = g.Login
+	return g.Login.SCRAM(ctx, username, hash)
 }
 
 // Plain implements sasl.Backend.
@@ -226,24 +245,25 @@ func (g guard) Plain(ctx context.Context, username, password string) error {
 	if err := g.pause(ctx, username); err != nil {
 		return err
 	}
-	return g.Backend.Plain(ctx, username, password)
+	g.c.proof = g.Login
+	return g.Login.Plain(ctx, username, password)
 }
 
 // External implements sasl.ExternalBackend. There is nothing to be guessed.
 func (g guard) External(ctx context.Context, username string) error {
-	g.c.tried, g.c.guessed = username+"@"+g.host.Domain(), true
-	return g.Backend.External(ctx, username)
+	g.c.tried, g.c.guessed, g.c.proof = username+"@"+g.host.Domain(), true, nil
+	return g.Login.External(ctx, username)
 }
 
 // Token implements sasl.TokenBackend. Whose the token is shows when it is
 // verified: before that only the address can have to wait.
 func (g guard) Token(ctx context.Context, token string) (string, error) {
-	g.c.tried, g.c.guessed = "", true
+	g.c.tried, g.c.guessed, g.c.proof = "", true, nil
 	now := time.Now()
 	if err := wait(ctx, now, g.c.server.bySource.Wait(g.c.source, now)); err != nil {
 		return "", err
 	}
-	username, err := g.Backend.Token(ctx, token)
+	username, err := g.Login.Token(ctx, token)
 	if err == nil {
 		g.c.tried = username + "@" + g.host.Domain()
 	}

@@ -2,33 +2,81 @@ package c2s
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
+	"kith/server/factor"
 	"kith/server/module"
 	"kith/server/route"
 	"kith/xmpp/jid"
 	"kith/xmpp/negotiate"
 	"kith/xmpp/ns"
 	"kith/xmpp/sasl"
+	xmfa "kith/xmpp/xep/mfa"
 	"kith/xmpp/xmltree"
 )
 
 // sasl2 is the log-in by XEP-0388, by the mechanisms of the one of RFC 6120.
-func (c *client) sasl2(h *module.Host, mechanisms negotiate.SASL) negotiate.SASL2 {
+func (c *client) sasl2(h *module.Host) negotiate.SASL2 {
+	mechanisms := c.sasl(h.Domain, true)
 	step := negotiate.SASL2{
 		SASL:        mechanisms,
 		Establisher: c,
 		Features:    append(h.InlineFeatures(), ns.Acks),
+		Tasks:       c.secondFactor,
 	}
 	// Of people from elsewhere we do not learn when they change their password, which
 	// has to end their tokens; nor do we keep keys for them.
 	if slices.Contains(mechanisms.Only, sasl.ScramSHA256) && !slices.Contains(mechanisms.Only, sasl.OAuthBearer) {
 		step.Tokens = &tokens{c}
-		step.Tasks = negotiate.Upgrades(c.server.accounts.Upgrader(h.Domain), sasl.SHA256, sasl.SHA512)
+		upgrades := negotiate.Upgrades(c.server.accounts.Upgrader(h.Domain), sasl.SHA256, sasl.SHA512)
+		step.Tasks = negotiate.InTurn(c.secondFactor, func(ctx context.Context, p negotiate.Pending) ([]negotiate.Task, error) {
+			if c.proof != nil && c.proof.ByApp() { // an app's password is not to become the account's
+				return nil, nil
+			}
+			return upgrades(ctx, p)
+		})
 		step.Upgrades = []string{negotiate.UpgradeName(sasl.SHA256), negotiate.UpgradeName(sasl.SHA512)}
 	}
 	return step
+}
+
+// secondFactor asks for the code of an account whose password was proved, if it
+// has a second factor.
+func (c *client) secondFactor(_ context.Context, p negotiate.Pending) ([]negotiate.Task, error) {
+	if c.proof == nil || slices.Contains(p.Done, xmfa.Task) {
+		return nil, nil
+	}
+	if j, wanted := c.proof.Wanted(); wanted && j.Local() == p.User {
+		return []negotiate.Task{&codeTask{c.server.factors, j}}, nil
+	}
+	return nil, nil
+}
+
+// codeTask takes a code.
+type codeTask struct {
+	factors *factor.Store
+	account jid.JID
+}
+
+// Name implements negotiate.Task.
+func (*codeTask) Name() string { return xmfa.Task }
+
+// Next implements negotiate.Task. The client may give the code at once.
+func (t *codeTask) Next(ctx context.Context, el xmltree.Element) (xmltree.Appender, bool, error) {
+	code := xmfa.ParseCode(el)
+	if code == "" {
+		return nil, false, nil
+	}
+	err := t.factors.Check(ctx, t.account, string(code))
+	switch {
+	case errors.Is(err, factor.ErrCode):
+		return nil, false, &sasl.Failure{Condition: sasl.NotAuthorized, Text: "the code is wrong, or was used before"}
+	case errors.Is(err, factor.ErrTooMany):
+		return nil, false, &sasl.Failure{Condition: sasl.TemporaryAuthFailure, Text: "too many wrong codes; try again later"}
+	}
+	return nil, err == nil, err
 }
 
 var nameInactive = xmltree.Name{Space: ns.CSI, Local: "inactive"}
@@ -36,7 +84,7 @@ var nameInactive = xmltree.Name{Space: ns.CSI, Local: "inactive"}
 // Bind2 implements negotiate.Establisher (XEP-0386 §3.2). What the client has asked
 // for holds before anybody knows of the session.
 func (c *client) Bind2(ctx context.Context, st *negotiate.State, a *negotiate.Authenticate) (jid.JID, []xmltree.Appender, error) {
-	c.server.byName.Succeeded(st.User.String())
+	c.proved(ctx, st.User)
 	full, err := c.server.accounts.Resource(st.User, a.Bind.Tag, a.Agent.ID)
 	if err != nil {
 		return jid.JID{}, nil, err

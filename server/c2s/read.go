@@ -13,6 +13,7 @@ import (
 
 	"kith/server/cluster"
 	"kith/server/config"
+	"kith/server/factor"
 	"kith/server/session"
 	"kith/xmpp/negotiate"
 	"kith/xmpp/ns"
@@ -51,9 +52,10 @@ type client struct {
 	until  time.Time   // the client's certificate holds, if it has logged in by one
 	expiry *time.Timer // then; else nil
 
-	tried   string // the account that the client last tried to log in to
-	guessed bool   // by what can be guessed
-	cause   error  // why the session ended its stream, nil if it did not
+	tried   string        // the account that the client last tried to log in to
+	guessed bool          // by what can be guessed
+	proof   *factor.Login // the last by a password; nil if there was none
+	cause   error         // why the session ended its stream, nil if it did not
 }
 
 // end ends the stream. A reader that waits for credit learns it too.

@@ -27,7 +27,7 @@ const settleWithin = 5 * time.Second
 // another one (XEP-0198 §5).
 func (c *client) Resume(ctx context.Context, user jid.JID, want negotiate.Resume,
 	answer func(jid.JID, negotiate.Resumed) xmltree.Appender) (jid.JID, *negotiate.Failed, error) {
-	c.server.byName.Succeeded(user.String())
+	c.proved(ctx, user)
 	previd := want.PrevID
 	s := c.server.resumable(previd)
 	if s == nil || s.JID.Bare() != user { // another's looks like one that never was

@@ -22,6 +22,7 @@ import (
 	"kith/server/account"
 	"kith/server/cluster"
 	"kith/server/config"
+	"kith/server/factor"
 	"kith/server/limit"
 	"kith/server/route"
 	"kith/server/session"
@@ -33,6 +34,7 @@ import (
 type Server struct {
 	config   atomic.Pointer[config.Config] // a stream keeps the one it begins with
 	accounts *account.Store
+	factors  *factor.Store
 	router   *route.Router
 	cluster  *cluster.Local
 	tls      func(host string) *tls.Config
@@ -56,10 +58,10 @@ type Server struct {
 
 // New returns a server that speaks TLS by conf, which returns what stream.ServerTLS
 // has made for a host, or for "" while the host is not known.
-func New(c *config.Config, accounts *account.Store, r *route.Router, cl *cluster.Local, conf func(host string) *tls.Config, log *slog.Logger) *Server {
+func New(c *config.Config, accounts *account.Store, factors *factor.Store, r *route.Router, cl *cluster.Local, conf func(host string) *tls.Config, log *slog.Logger) *Server {
 	l := c.Limits
 	s := &Server{
-		accounts: accounts, router: r, cluster: cl, log: log,
+		accounts: accounts, factors: factors, router: r, cluster: cl, log: log,
 		tls:      conf,
 		waiting:  limit.NewSlots(l.BeforeLogin, l.BeforeLoginPerIP),
 		byName:   limit.NewBackoff(l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax),

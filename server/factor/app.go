@@ -163,6 +163,9 @@ type Login struct {
 // proved.
 func (l *Login) Wanted() (jid.JID, bool) { return l.account, l.enabled && l.app == 0 }
 
+// ByApp reports whether it was an app password that was proved.
+func (l *Login) ByApp() bool { return l.app != 0 }
+
 // SCRAM implements sasl.Backend.
 func (l *Login) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, error) {
 	k, err := l.Backend.SCRAM(ctx, username, hash)

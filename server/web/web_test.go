@@ -62,7 +62,7 @@ func start(t *testing.T) *Server {
 	r.Start(cl)
 	return New(Parts{
 		Config: c, Version: "1.2.3", Log: log, Begun: time.Now(), DB: db, Accounts: accounts, Router: r, Cluster: cl,
-		Clients:    c2s.New(c, accounts, r, cl, func(string) *tls.Config { return nil }, log),
+		Clients:    c2s.New(c, accounts, nil, r, cl, func(string) *tls.Config { return nil }, log),
 		Components: component.New(c, r, log),
 		Servers:    s2s.New(s2s.Parts{Config: c, Router: r, Log: log}),
 	})

@@ -302,6 +302,9 @@ func (s SASL) choose(ctx context.Context, st *State, o sasl.ClientOptions) (sasl
 	o.Protected = known.Protected
 	usable := o
 	usable.Offered = s.allowed(slices.Clone(o.Offered))
+	if s.Only != nil && !slices.ContainsFunc(s.Only, isPlus) {
+		usable.Bindings = nil // who is not to use channel binding says that it has none
+	}
 	// XEP-0474 §6: who has proved a password once does not show it afterwards.
 	if known.Proved {
 		usable.Offered = slices.DeleteFunc(slices.Clone(usable.Offered), func(m string) bool { return m == sasl.Plain })
