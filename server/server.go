@@ -126,7 +126,7 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	s.connect()
 	s.web = web.New(web.Parts{
 		Config: c, Version: version, Log: log, Begun: s.begun,
-		DB: s.db, Accounts: s.accounts, Router: s.router, Cluster: s.cluster, Clients: s.clients, Components: s.comps, Servers: s.servers,
+		DB: s.db, Accounts: s.accounts, Factors: s.factors, Router: s.router, Cluster: s.cluster, Clients: s.clients, Components: s.comps, Servers: s.servers,
 		Reload: s.Reload,
 	})
 	s.jobs.start(hosts)

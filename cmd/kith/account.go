@@ -27,6 +27,7 @@ type accountCmd struct {
 	Disable  disableCmd  `cmd:"" help:"Lock an account out; what it has is kept."`
 	Enable   enableCmd   `cmd:"" help:"Let a locked account in again."`
 	Password passwordCmd `cmd:"" help:"Set a new password."`
+	Factor   factorCmd   `cmd:"" help:"Show, set up or remove the second factor of an account."`
 }
 
 // address is the account that a command is about.

@@ -118,6 +118,7 @@ func (s *Server) controlRoutes() http.Handler {
 	}))
 	s.invitationRoutes(mux)
 	s.reportRoutes(mux)
+	s.factorRoutes(mux)
 	return mux
 }
 

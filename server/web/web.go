@@ -20,6 +20,7 @@ import (
 	"kith/server/cluster"
 	"kith/server/component"
 	"kith/server/config"
+	"kith/server/factor"
 	"kith/server/route"
 	"kith/server/s2s"
 	"kith/server/storage"
@@ -33,6 +34,7 @@ type Parts struct {
 	Begun      time.Time
 	DB         *storage.DB
 	Accounts   *account.Store
+	Factors    *factor.Store
 	Router     *route.Router
 	Cluster    *cluster.Local
 	Clients    *c2s.Server
