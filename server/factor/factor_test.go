@@ -244,8 +244,9 @@ func (f *fixture) prove(mech, secret string, asks bool) (*factor.Login, error) {
 		f.Fatal(err)
 	}
 	message, err := client.Start()
-	for done := false; err == nil; {
+	for err == nil {
 		var challenge []byte
+		var done bool
 		if challenge, done, err = server.Next(f.Context(), message); err != nil {
 			break
 		}
