@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path"
 	"slices"
 	"strconv"
@@ -98,7 +99,11 @@ func (db *DB) migrate(ctx context.Context, set Migrations) error {
 			}
 			continue
 		}
-		if err := db.apply(ctx, set.Name, m); err != nil {
+		level := slog.LevelInfo
+		if len(applied) == 0 { // tables that there have never been: nothing of anybody's is changed
+			level = slog.LevelDebug
+		}
+		if err := db.apply(ctx, set.Name, m, level); err != nil {
 			return fmt.Errorf("%s: %w", m.file, err)
 		}
 	}
@@ -110,7 +115,7 @@ func errChanged(m migration) error {
 		"put back the file as it was and make the change in a new one", m.file)
 }
 
-func (db *DB) apply(ctx context.Context, name string, m migration) error {
+func (db *DB) apply(ctx context.Context, name string, m migration, level slog.Level) error {
 	begun := time.Now()
 	fresh := false
 	err := db.Write(ctx, func(tx *Tx) error {
@@ -138,7 +143,7 @@ func (db *DB) apply(ctx context.Context, name string, m migration) error {
 		return err
 	})
 	if err == nil && fresh {
-		db.log.Info("migrated", "tables", name, "file", m.file, "took", time.Since(begun))
+		db.log.Log(ctx, level, "migrated", "tables", name, "file", m.file, "took", time.Since(begun))
 	}
 	return err
 }
