@@ -48,6 +48,7 @@ func recur(ctx context.Context, j module.Job, log *slog.Logger) {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
+		case <-j.Wake:
 		}
 		if err := j.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 			log.Error("recurring work failed", "work", j.Name, "error", err)

@@ -9,6 +9,8 @@ import (
 type Job struct {
 	Name  string        // for the log
 	Every time.Duration // from its end to the next beginning
+	// Wake, if it is not nil, has it done at once.
+	Wake <-chan struct{}
 	// Run does it once. ctx ends with the server; an error is logged.
 	Run func(ctx context.Context) error
 }

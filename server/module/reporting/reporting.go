@@ -68,6 +68,7 @@ type reports struct {
 	router module.Outside
 	ids    *archive.IDs
 	config Config
+	fresh  chan struct{} // reports have been kept
 }
 
 // longestReason is how many bytes a reason may have: it is a URN.
@@ -85,10 +86,10 @@ func attach(h *module.Host, c Config) error {
 	if err != nil {
 		return err
 	}
-	m := &reports{h, router, ids, c}
+	m := &reports{h, router, ids, c, make(chan struct{}, 1)}
 	h.DiscoFeature(ns.Reporting)
 	h.Facts.Blocking = append(h.Facts.Blocking, m.blocked)
-	h.Every(module.Job{Name: "tell of reports", Every: min(c.Quiet, 5*time.Minute), Run: m.tell})
+	h.Every(module.Job{Name: "tell of reports", Every: 24 * time.Hour, Wake: m.fresh, Run: m.tellLater})
 	h.Every(module.Job{Name: "delete old reports", Every: 24 * time.Hour, Run: func(ctx context.Context) error {
 		return report.Sweep(ctx, h.DB, h.Domain.Domain(), time.Now().Add(-c.Keep), c.Most)
 	}})
@@ -128,6 +129,10 @@ func (m *reports) blocked(t *module.Transit, _ *blocklist.Change) {
 	}
 	if kept {
 		m.outside(t, m.tell)
+		select {
+		case m.fresh <- struct{}{}:
+		default: // it will look all the same
+		}
 	}
 }
 

@@ -31,6 +31,18 @@ func (b body) AppendXML(w *xmltree.Writer) { w.Element(nameBody, string(b)) }
 // mostTold is how many administrators are told.
 const mostTold = 100
 
+// tellLater tells what has come while nobody was to be told.
+func (m *reports) tellLater(ctx context.Context) error {
+	timer := time.NewTimer(m.config.Quiet)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return m.tell(ctx)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // tell writes to the administrators of the host, unless that was done just now.
 func (m *reports) tell(ctx context.Context) error {
 	news, err := report.Tell(ctx, m.host.DB, m.host.Domain.Domain(), time.Now(), m.config.Quiet)
