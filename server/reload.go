@@ -58,9 +58,9 @@ func (s *Server) Reload() (report web.Report, err error) {
 	s.people = sources
 	s.clients.Configure(next)
 	s.router.SetHosts(hosts)
-	s.servers.Configure(next)
 	s.comps.Configure(next)
 	s.connect()
+	s.servers.Configure(next) // it asks which domains are ours
 	s.jobs.start(hosts)
 	s.reloaded(next)
 

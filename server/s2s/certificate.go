@@ -3,9 +3,11 @@ package s2s
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,9 +23,10 @@ const (
 )
 
 var (
-	oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
-	oidXMPPAddr       = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 8, 5} // RFC 6120 §13.7.1.4
-	oidSRVName        = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 8, 7} // RFC 4985
+	oidSubjectAltName  = asn1.ObjectIdentifier{2, 5, 29, 17}
+	oidNameConstraints = asn1.ObjectIdentifier{2, 5, 29, 30}
+	oidXMPPAddr        = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 8, 5} // RFC 6120 §13.7.1.4
+	oidSRVName         = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 8, 7} // RFC 4985
 )
 
 // What is wrong with a certificate.
@@ -47,6 +50,7 @@ type proof struct {
 type name struct {
 	domain   string
 	wildcard bool // for one label in front of it
+	other    bool // it is no dNSName
 }
 
 // examine verifies what the peer of a TLS connection has shown. Both ends are taken
@@ -69,12 +73,24 @@ func examine(state *tls.ConnectionState, roots *x509.CertPool, now time.Time) pr
 	for _, cert := range chain[1:] {
 		between.AddCert(cert)
 	}
-	if _, err := chain[0].Verify(x509.VerifyOptions{
+	chains, err := chain[0].Verify(x509.VerifyOptions{
 		Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}); err != nil {
+	})
+	if err != nil {
 		return proof{err: err}
 	}
+	if !slices.ContainsFunc(chains, unconstrained) {
+		names = slices.DeleteFunc(names, func(n name) bool { return n.other })
+	}
 	return proof{names: names, until: chain[0].NotAfter}
+}
+
+// unconstrained reports whether who has signed may do so for all names. Where not, that
+// was verified of dNSNames and is not known of other names (RFC 5280 §4.2.1.10).
+func unconstrained(chain []*x509.Certificate) bool {
+	return !slices.ContainsFunc(chain, func(c *x509.Certificate) bool {
+		return slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidNameConstraints) })
+	})
 }
 
 // of returns nil if the certificate proves that its owner is a domain's server.
@@ -169,13 +185,14 @@ func alternative(v asn1.RawValue) (n name, ok bool, err error) {
 		if n, ok = dnsName(domain); !ours || inner.Tag != asn1.TagIA5String || n.wildcard {
 			return name{}, false, nil
 		}
+		n.other = true
 		return n, ok, nil
 	}
 	j, err := jid.Parse(text)
 	if err != nil || j.IsZero() || j != j.Host() || inner.Tag != asn1.TagUTF8String {
 		return n, false, nil //nolint:nilerr // somebody's address: he is no server
 	}
-	return name{domain: ascii(j.Domain())}, true, nil
+	return name{domain: ascii(j.Domain()), other: true}, true, nil
 }
 
 // dnsName reads a name. A wildcard is a whole label, the first, and no other
@@ -188,7 +205,7 @@ func dnsName(s string) (n name, ok bool) {
 	}
 	s = strings.ToLower(strings.TrimSuffix(s, "."))
 	if rest, wild := strings.CutPrefix(s, "*."); wild {
-		return name{rest, true}, strings.Contains(rest, ".") && !strings.Contains(rest, "*")
+		return name{domain: rest, wildcard: true}, strings.Contains(rest, ".") && !strings.Contains(rest, "*")
 	}
-	return name{s, false}, s != "" && !strings.Contains(s, "*")
+	return name{domain: s}, s != "" && !strings.Contains(s, "*")
 }

@@ -176,3 +176,50 @@ func FuzzAlternatives(f *testing.F) {
 		}
 	})
 }
+
+// TestConstrainedAuthority: who may sign only for some domains (RFC 5280 §4.2.1.10) has
+// nothing to say of others in names that such a constraint does not look at.
+func TestConstrainedAuthority(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		sans      []string
+		permitted string
+		want      bool
+	}{
+		{[]string{"srv:_xmpp-server.example.org"}, "", true},
+		{[]string{"xmpp:example.org"}, "", true},
+		{[]string{"dns:example.org"}, "example.org", true},
+		{[]string{"srv:_xmpp-server.example.org"}, "example.net", false},
+		{[]string{"xmpp:example.org"}, "example.net", false},
+		{[]string{"dns:example.org"}, "example.net", false},
+	} {
+		top := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true,
+			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+		if tt.permitted != "" {
+			top.PermittedDNSDomains, top.PermittedDNSDomainsCritical = []string{tt.permitted}, true
+		}
+		leaf := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: top.NotBefore, NotAfter: top.NotAfter,
+			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, ExtraExtensions: []pkix.Extension{{Id: oidSubjectAltName, Value: san(t, tt.sans...)}}}
+		var certs []*x509.Certificate
+		for _, c := range []*x509.Certificate{top, leaf} {
+			der, err := x509.CreateCertificate(rand.Reader, c, top, &key.PublicKey, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cert, err := x509.ParseCertificate(der)
+			if err != nil {
+				t.Fatal(err)
+			}
+			certs = append(certs, cert)
+		}
+		roots := x509.NewCertPool()
+		roots.AddCert(certs[0])
+		got := examine(&tls.ConnectionState{PeerCertificates: certs[1:]}, roots, time.Now()).of(jid.MustParse("example.org"))
+		if (got == nil) != tt.want {
+			t.Errorf("%s by an authority for %q: %v", tt.sans, tt.permitted, got)
+		}
+	}
+}

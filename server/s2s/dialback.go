@@ -53,7 +53,7 @@ func (c *incoming) question(d negotiate.Dialback) *stanza.Error {
 	switch {
 	case !c.s.router.Local(p.from):
 		return stanza.ErrItemNotFound
-	case !c.acceptable(d.From):
+	case !c.s.acceptable(p.to):
 		return stanza.ErrForbidden
 	case c.certified(d.From) == nil:
 		c.verdict(d, negotiate.Valid, byCertificate)
@@ -204,6 +204,7 @@ type backward struct {
 func (b backward) write(batch []entry) error {
 	err := b.ledger.write(batch, b.done)
 	if err == nil {
+		b.touch()
 		b.sent.Add(int64(len(batch)))
 	}
 	return err

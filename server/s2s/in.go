@@ -33,12 +33,12 @@ type incoming struct {
 	st     *negotiate.State
 	in     *session.Inbound
 	direct bool
-	begun  time.Time
 	ctx    context.Context // ends with the stream
 	cancel context.CancelFunc
 	done   chan struct{}
 	sent   atomic.Int64
 	got    atomic.Int64
+	usage
 
 	ledger ledger
 	acks   receipts
@@ -64,12 +64,12 @@ const (
 
 func newIncoming(s *Server, conf *config.Config, conn *stream.TCP, source string) *incoming {
 	c := &incoming{
-		s: s, conf: conf, conn: conn, source: source, waits: true, begun: time.Now(), done: make(chan struct{}),
+		s: s, conf: conf, conn: conn, source: source, waits: true, usage: usage{begun: time.Now()}, done: make(chan struct{}),
 		proved: make(map[string]string), pairs: make(map[pair]bool), asked: make(map[pair]bool),
 	}
-	c.ledger.conn, c.acks.s, c.acks.conn = conn, s, conn
-	c.in = session.NewInbound(conf.Limits.Credit, int(conf.Limits.CreditBytes), c.acks.advanced)
-	c.acks.in = c.in
+	c.ledger.conn = conn
+	c.acks.begin(s, conn, &conf.Limits)
+	c.in = c.acks.in
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	return c
 }
@@ -173,7 +173,7 @@ func (c *incoming) steps(host jid.JID) []negotiate.Step {
 	return []negotiate.Step{
 		negotiate.StartTLS{Config: c.s.parts.TLS(host.Domain()), Timeout: c.conf.Limits.Handshake, Admit: c.s.admitHandshake},
 		negotiate.Bidi{Use: c.conf.S2S.Bidi},
-		negotiate.External{Certified: func(domain jid.JID) bool { return c.certified(domain) == nil && c.acceptable(domain) }},
+		negotiate.External{Certified: func(domain jid.JID) bool { return c.certified(domain) == nil && c.s.acceptable(domain.Domain()) }},
 		negotiate.Limits{
 			Before: negotiate.MaxLimits{Bytes: int(c.conf.Limits.StanzaBeforeLogin)},
 			After:  negotiate.MaxLimits{Bytes: int(c.conf.Limits.StanzaServer), Idle: c.conf.S2S.Idle},
@@ -185,13 +185,13 @@ func (c *incoming) steps(host jid.JID) []negotiate.Step {
 
 // acceptable reports whether there may be streams of a domain: it is allowed, and
 // neither one of ours nor below one.
-func (c *incoming) acceptable(domain jid.JID) bool {
-	for at := domain.Domain(); at != ""; _, at, _ = strings.Cut(at, ".") {
-		if c.s.router.Local(at) {
+func (s *Server) acceptable(domain string) bool {
+	for at := domain; at != ""; _, at, _ = strings.Cut(at, ".") {
+		if s.router.Local(at) {
 			return false
 		}
 	}
-	return c.s.permitted(domain.Domain()) == nil
+	return s.permitted(domain) == nil
 }
 
 // certified returns nil if the peer has shown a certificate for a domain.
@@ -208,6 +208,7 @@ func (c *incoming) certified(domain jid.JID) error {
 
 // prove notes that a domain is the peer's, for a domain of ours.
 func (c *incoming) prove(ours, theirs jid.JID, how string) {
+	c.touch()
 	cert := judged(c.certified(theirs))
 	c.mu.Lock()
 	c.cert = cert
@@ -245,6 +246,12 @@ func (c *incoming) has(domain string) bool {
 	return c.proved[domain] != ""
 }
 
+func (c *incoming) knows(p pair) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pairs[p]
+}
+
 // read handles what comes until the stream ends.
 func (c *incoming) read() (err error) {
 	defer func() {
@@ -253,7 +260,7 @@ func (c *incoming) read() (err error) {
 			err = stream.ErrInternalServerError
 		}
 	}()
-	take := intake{s: c.s, in: c.in, proved: c.has}
+	take := intake{s: c.s, in: c.in, proved: c.has, known: c.knows}
 	for _, el := range c.st.Early {
 		if err := c.element(&take, el); err != nil {
 			return err
@@ -280,10 +287,10 @@ func (c *incoming) read() (err error) {
 		case take.oversize(err):
 			continue
 		case isTimeout(err):
-			if c.overdue() {
-				return stream.ErrConnectionTimeout
+			if time.Now().Before(c.deadline()) {
+				continue // a verdict
 			}
-			continue
+			return stream.ErrConnectionTimeout
 		case err != nil:
 			return err
 		}
@@ -293,19 +300,12 @@ func (c *incoming) read() (err error) {
 	}
 }
 
-// deadline is when a peer that says nothing has to go.
+// deadline is when a peer has to go on whose stream nothing goes either way.
 func (c *incoming) deadline() time.Time {
 	if c.waits {
 		return c.begun.Add(c.conf.Limits.Login)
 	}
-	return time.Now().Add(2 * c.conf.S2S.Idle) // it is the other's to end it sooner
-}
-
-// overdue tells the end of the time from a verdict.
-func (c *incoming) overdue() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.verdicts) == 0 && (!c.waits || !time.Now().Before(c.begun.Add(c.conf.Limits.Login)))
+	return c.used().Add(2 * c.conf.S2S.Idle) // it is the other's to end it sooner
 }
 
 func isTimeout(err error) bool {
@@ -315,6 +315,7 @@ func isTimeout(err error) bool {
 
 // element handles one first-level element.
 func (c *incoming) element(take *intake, el xmltree.Element) error {
+	c.touch()
 	switch el.Name().Space {
 	case ns.Dialback:
 		d, ok, err := negotiate.ParseDialback(el)

@@ -19,6 +19,7 @@ type intake struct {
 	in     *session.Inbound         // credit
 	oneWay bool                     // the stream carries no stanzas to us
 	proved func(domain string) bool // whether a domain is the peer's
+	known  func(p pair) bool        // whether it was proved for a domain that was ours then
 }
 
 // arrival is a stanza that has come.
@@ -63,14 +64,22 @@ func (t *intake) pass(a *arrival, el xmltree.Element, bad error) (passed bool, e
 	}
 	switch {
 	case !t.s.router.Local(a.To.Domain()): // a host that was taken away; nothing is relayed
-		t.s.router.Bounce(&a.Stanza, stanza.ErrRemoteServerNotFound)
+		t.bounce(&a.Stanza, stanza.ErrRemoteServerNotFound)
 	case bad != nil:
-		t.s.router.Bounce(&a.Stanza, bad)
+		t.bounce(&a.Stanza, bad)
 	default:
 		t.s.router.Accept(&a.Stanza, a.Done)
 		return true, nil
 	}
 	return false, nil
+}
+
+// bounce sends a stanza back, in the name of its recipient. That is one of ours, or was
+// when the peer proved its domain: no stream is begun in a name that a peer makes up.
+func (t *intake) bounce(st *stanza.Stanza, why error) {
+	if to := st.To.Domain(); t.s.router.Local(to) || t.known(pair{to, st.From.Domain()}) {
+		t.s.router.Bounce(st, why)
+	}
 }
 
 // malformed deals with an address that is none for us. The other server may know other
@@ -109,7 +118,7 @@ func (t *intake) oversize(err error) bool {
 	var counted session.Ticket
 	t.in.Take(&counted, 0, time.Now())
 	counted.Done()
-	t.s.router.Bounce(&st, stanza.ErrPolicyViolation.With(
+	t.bounce(&st, stanza.ErrPolicyViolation.With(
 		fmt.Sprintf("The stanza is too large: it has %d bytes, at most %d are allowed.", large.Size, large.Limit)))
 	return true
 }

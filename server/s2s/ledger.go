@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kith/server/config"
 	"kith/server/session"
 	"kith/xmpp/negotiate"
 	"kith/xmpp/ns"
@@ -170,16 +171,32 @@ type receipts struct {
 	conn *stream.TCP
 	in   *session.Inbound
 	owed atomic.Bool
+	// order has one place, taken while h is read and written: none may overtake
+	// another, nor be less than it.
+	order chan struct{}
+}
+
+// begin has the stanzas counted that come over a stream of this server's.
+func (r *receipts) begin(s *Server, conn *stream.TCP, l *config.Limits) {
+	r.s, r.conn, r.order = s, conn, make(chan struct{}, 1)
+	r.in = session.NewInbound(l.Credit, int(l.CreditBytes), r.advanced)
+}
+
+// tell writes the h of now.
+func (r *receipts) tell() error {
+	r.order <- struct{}{}
+	defer func() { <-r.order }()
+	h, _ := r.in.H()
+	return stream.Write(r.conn, negotiate.Ack{H: h})
 }
 
 // asked answers an <r/>.
 func (r *receipts) asked() error {
-	h, all := r.in.H()
-	if !all {
+	if _, all := r.in.H(); !all {
 		r.owed.Store(true)
 		r.advanced() // it may be done meanwhile
 	}
-	return stream.Write(r.conn, negotiate.Ack{H: h})
+	return r.tell()
 }
 
 // advanced is called when h has grown. It does not wait for the connection.
@@ -189,8 +206,7 @@ func (r *receipts) advanced() {
 	}
 	if _, all := r.in.H(); all && r.owed.CompareAndSwap(true, false) {
 		r.s.wg.Go(func() {
-			h, _ := r.in.H()
-			stream.Write(r.conn, negotiate.Ack{H: h}) //nolint:errcheck // the reader learns of it, too
+			r.tell() //nolint:errcheck // the reader learns of it, too
 		})
 	}
 }

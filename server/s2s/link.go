@@ -2,6 +2,7 @@ package s2s
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kith/xmpp/stanza"
@@ -21,6 +22,8 @@ type carrier interface {
 	write(batch []entry) error
 	// lost returns, once the stream has ended, what has to be sent on another one.
 	lost() []entry
+	// used returns when something was sent or received last.
+	used() time.Time
 	// ended is closed when the stream has ended.
 	ended() <-chan struct{}
 	// hangUp ends it.
@@ -29,12 +32,28 @@ type carrier interface {
 	describe(i *Info)
 }
 
+// usage knows when a stream was used last, either way.
+type usage struct {
+	begun time.Time
+	last  atomic.Int64 // since then, in nanoseconds
+}
+
+func (u *usage) touch() { u.last.Store(int64(time.Since(u.begun))) }
+
+// used implements carrier.
+func (u *usage) used() time.Time { return u.begun.Add(time.Duration(u.last.Load())) }
+
 // link is what goes from a domain of ours to one of theirs. Its goroutine exists as
 // long as there is something to send, or a stream.
 type link struct {
 	s *Server
 	pair
 	wake chan struct{} // something has changed
+
+	// The goroutine's: how many streams in a row have ended before they took what they
+	// were given, and until when there is no other one.
+	broken int
+	until  time.Time
 
 	mu        sync.Mutex // guards what follows
 	queue     []entry
@@ -55,6 +74,9 @@ func (s *Server) Send(st *stanza.Stanza) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.links[p]
+	if l == nil && s.streams[p.to] >= maxLinksTo {
+		return stanza.ErrResourceConstraint.With("Too many domains here speak with " + p.to + ".")
+	}
 	if !l.busy() {
 		if err := s.mayBegin(p, e.at); err != nil {
 			return err
@@ -63,6 +85,7 @@ func (s *Server) Send(st *stanza.Stanza) error {
 	if l == nil {
 		l = &link{s: s, pair: p.clone(), wake: make(chan struct{}, 1)}
 		s.links[l.pair] = l
+		s.streams[l.to]++
 		s.wg.Go(l.run)
 	}
 	return l.push(e)
@@ -83,7 +106,7 @@ func (s *Server) mayBegin(p pair, now time.Time) error {
 	switch {
 	case s.closing:
 		return stanza.ErrRemoteServerTimeout.With("The server is stopping.")
-	case len(s.links) >= maxLinks:
+	case len(s.links) >= maxLinks && s.links[p] == nil:
 		return stanza.ErrResourceConstraint.With("The server speaks with too many others.")
 	}
 	if t := s.troubleWith(p, now); t != nil && t.open(now, s.config.Load().S2S.QueueAge) {
@@ -120,11 +143,24 @@ func (l *link) rouse() {
 func (l *link) run() {
 	for {
 		if c := l.reach(); c != nil {
-			l.pump(c)
+			begun := time.Now()
+			l.rest(l.pump(c), time.Since(begun))
 		}
 		if l.leave() {
 			return
 		}
+	}
+}
+
+// rest makes a pause behind a stream that has lost something, the longer the more of
+// them there were: it may be what was sent that ends them.
+func (l *link) rest(lost bool, lasted time.Duration) {
+	if !lost || lasted >= maxWait {
+		l.broken = 0
+	}
+	if lost {
+		l.until = time.Now().Add(min(maxWait, firstWait<<min(l.broken, 16)))
+		l.broken++
 	}
 }
 
@@ -139,6 +175,9 @@ func (l *link) leave() bool {
 	}
 	l.finishing = true // whoever holds it still queues nothing more
 	delete(l.s.links, l.pair)
+	if l.s.streams[l.to]--; l.s.streams[l.to] == 0 {
+		delete(l.s.streams, l.to)
+	}
 	return true
 }
 
@@ -151,10 +190,17 @@ func (l *link) reach() carrier {
 		if !ok {
 			return nil
 		}
-		if c := l.s.back(l.pair); c != nil {
-			return c
+		if err := l.s.permitted(l.to); err != nil { // since it was queued
+			l.bounce(func(entry) bool { return true }, err)
+			return nil
 		}
-		if wait := l.s.pause(l.pair, now); wait > 0 {
+		wait := l.until.Sub(now)
+		if wait <= 0 {
+			if c := l.s.back(l.pair); c != nil {
+				return c
+			}
+		}
+		if wait = max(wait, l.s.pause(l.pair, now)); wait > 0 {
 			age := l.s.config.Load().S2S.QueueAge
 			l.sleep(min(wait, max(oldest.Add(age).Sub(now), time.Millisecond)))
 			continue
@@ -166,8 +212,13 @@ func (l *link) reach() carrier {
 			l.setCarrier(o)
 		}
 		l.setDialing(false)
-		if err == nil {
+		if err == nil && l.s.permitted(l.to) == nil {
 			return o
+		}
+		if err == nil {
+			l.setCarrier(nil)
+			o.hangUp(stream.ErrPolicyViolation)
+			continue
 		}
 		if l.s.ctx.Err() == nil {
 			l.failed(err)
@@ -226,7 +277,7 @@ func (l *link) expire(now time.Time) {
 }
 
 // bounce sends back entries.
-func (l *link) bounce(which func(entry) bool, why *stanza.Error) {
+func (l *link) bounce(which func(entry) bool, why error) {
 	l.mu.Lock()
 	var back, rest []entry
 	for _, e := range l.queue {
@@ -269,10 +320,10 @@ func (l *link) next() (batch []entry) {
 	return batch
 }
 
-// again puts entries in front of the queue.
-func (l *link) again(entries []entry) {
+// again puts entries in front of the queue. It reports whether there were any.
+func (l *link) again(entries []entry) bool {
 	if len(entries) == 0 {
-		return
+		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -280,51 +331,49 @@ func (l *link) again(entries []entry) {
 	for _, e := range entries {
 		l.bytes += len(e.bytes)
 	}
+	return true
 }
 
-// pump sends what is queued, until the stream ends or is not needed any more.
-func (l *link) pump(c carrier) {
+// pump sends what is queued, until the stream ends or is not needed any more. It
+// reports whether something has to be sent again.
+func (l *link) pump(c carrier) (lost bool) {
 	l.setCarrier(c)
 	defer l.setCarrier(nil)
 	idle := l.s.config.Load().S2S.Idle
 	timer := time.NewTimer(idle)
 	defer timer.Stop()
-	last := time.Now()
 	for {
 		if batch := l.next(); len(batch) > 0 {
 			if err := c.write(batch); err != nil {
 				c.hangUp(err)
 				<-c.ended()
-				l.again(c.lost())
-				return
+				return l.again(c.lost())
 			}
 			l.s.counts.sent.Add(int64(len(batch)))
-			last = time.Now()
 			continue
 		}
 		if l.isFinishing() {
 			c.hangUp(nil)
 			<-c.ended()
-			return
+			return false
 		}
 		select {
 		case <-l.wake:
 		case <-c.ended():
-			l.again(c.lost())
-			return
+			return l.again(c.lost())
 		case <-timer.C:
-			if left := idle - time.Since(last); left > 0 {
+			// It may be busy the other way, or for other domains.
+			if left := idle - time.Since(c.used()); left > 0 {
 				timer.Reset(left)
 				continue
 			}
 			c.hangUp(nil)
 			<-c.ended()
-			l.again(c.lost())
-			return
+			return l.again(c.lost())
 		case <-l.s.ctx.Done():
 			c.hangUp(stream.ErrSystemShutdown)
 			<-c.ended()
-			return
+			return false
 		}
 	}
 }

@@ -39,11 +39,11 @@ type outgoing struct {
 	st     *negotiate.State
 	target resolve.Target
 	proof  error // of the peer's certificate
-	begun  time.Time
 	done   chan struct{}
 	in     *session.Inbound
 	sent   atomic.Int64
 	got    atomic.Int64
+	usage
 	ledger ledger
 	acks   receipts
 }
@@ -85,7 +85,7 @@ func (s *Server) attempt(conf *config.Config, p pair, plain bool) (out *outgoing
 
 // begin negotiates a stream over a connection.
 func (s *Server) begin(ctx context.Context, conf *config.Config, p pair, plain bool, conn net.Conn, t resolve.Target) (*outgoing, error) {
-	o := &outgoing{s: s, pair: p, conf: conf, target: t, begun: time.Now(), done: make(chan struct{})}
+	o := &outgoing{s: s, pair: p, conf: conf, target: t, usage: usage{begun: time.Now()}, done: make(chan struct{})}
 	o.conn = stream.NewTCP(conn, stream.Options{Limits: before(conf)})
 	from := domain(p.from)
 	steps := []negotiate.Step{
@@ -101,9 +101,9 @@ func (s *Server) begin(ctx context.Context, conf *config.Config, p pair, plain b
 	if err != nil {
 		return nil, err
 	}
-	o.ledger.conn, o.acks.s, o.acks.conn = o.conn, s, o.conn
-	o.in = session.NewInbound(conf.Limits.Credit, int(conf.Limits.CreditBytes), o.acks.advanced)
-	o.acks.in = o.in
+	o.ledger.conn = o.conn
+	o.acks.begin(s, o.conn, &conf.Limits)
+	o.in = o.acks.in
 	if o.st.SM != nil {
 		err = o.ledger.enable(nil)
 	}
@@ -200,7 +200,8 @@ func (o *outgoing) read() (err error) {
 			err = stream.ErrInternalServerError
 		}
 	}()
-	take := intake{s: o.s, in: o.in, oneWay: !o.st.Bidi, proved: func(domain string) bool { return domain == o.pair.to }}
+	take := intake{s: o.s, in: o.in, oneWay: !o.st.Bidi, proved: func(domain string) bool { return domain == o.pair.to },
+		known: func(p pair) bool { return p == o.pair }}
 	for _, el := range o.st.Early {
 		if err := o.element(&take, el); err != nil {
 			return err
@@ -233,6 +234,7 @@ func (o *outgoing) read() (err error) {
 
 // element handles one first-level element.
 func (o *outgoing) element(take *intake, el xmltree.Element) error {
+	o.touch()
 	d, ok, err := negotiate.ParseDialback(el)
 	switch {
 	case err != nil:
@@ -266,6 +268,7 @@ func (o *outgoing) dialback(d negotiate.Dialback) error {
 func (o *outgoing) write(batch []entry) error {
 	err := o.ledger.write(batch, o.done)
 	if err == nil {
+		o.touch()
 		o.sent.Add(int64(len(batch)))
 	}
 	return err

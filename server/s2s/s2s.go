@@ -73,6 +73,7 @@ type Server struct {
 
 	mu       sync.Mutex // guards what follows; a link's own is taken after it
 	links    map[pair]*link
+	streams  map[string]int // links by their domains
 	incoming map[*incoming]struct{}
 	troubles map[string]*trouble
 	failures map[string]failure // the last of a domain, for people to see
@@ -93,6 +94,7 @@ type pair struct{ from, to string }
 
 const (
 	maxLinks     = 10_000 // pairs of domains with something to send
+	maxLinksTo   = 64     // of them with one domain: below a component there are as many as anybody likes
 	maxVerifiers = 64
 )
 
@@ -103,7 +105,7 @@ func New(p Parts) *Server {
 		parts: p, router: p.Router, log: p.Log,
 		waiting:   limit.NewSlots(l.BeforeLogin, l.BeforeLoginPerIP),
 		verifiers: make(chan struct{}, maxVerifiers),
-		links:     make(map[pair]*link), incoming: make(map[*incoming]struct{}),
+		links:     make(map[pair]*link), streams: make(map[string]int), incoming: make(map[*incoming]struct{}),
 		troubles: make(map[string]*trouble), failures: make(map[string]failure), plain: make(map[pair]time.Time),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -116,7 +118,7 @@ func New(p Parts) *Server {
 func (s *Server) SetNetwork(n Network) { s.network.Store(&n) }
 
 // Configure has the streams that begin from now on go by c, and all stanzas by its
-// lists of domains.
+// lists of domains. What the router has for ours is to be so already.
 func (s *Server) Configure(c *config.Config) {
 	l := &c.Limits
 	old := s.config.Swap(c)
@@ -133,22 +135,23 @@ func (s *Server) Configure(c *config.Config) {
 	}
 }
 
-// part ends the streams with domains that are not allowed any more.
+// part ends the streams with domains that are not allowed any more, or are ours now.
 func (s *Server) part() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.incoming {
 		for _, d := range c.domains() {
-			if s.permitted(d) != nil {
+			if !s.acceptable(d) {
 				s.wg.Go(func() { c.end(stream.ErrPolicyViolation) })
 				break
 			}
 		}
 	}
 	for p, l := range s.links {
-		if s.permitted(p.to) != nil {
+		if !s.acceptable(p.to) {
 			s.wg.Go(func() { l.hangUp(stream.ErrPolicyViolation) })
 		}
+		l.rouse() // what waits for a stream may have another answer now
 	}
 }
 

@@ -119,12 +119,20 @@ func (s *Server) failed(p pair, v verdict, err error) {
 	s.note(p.to, err)
 }
 
+// maxText is how many bytes of an error are kept: a peer may say much when it ends a
+// stream.
+const maxText = 500
+
 // note keeps an error for people. s.mu is held.
 func (s *Server) note(domain string, err error) {
 	if len(s.failures) >= maxTroubles {
 		clear(s.failures)
 	}
-	s.failures[strings.Clone(domain)] = failure{time.Now(), err.Error()}
+	text := err.Error()
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + "…"
+	}
+	s.failures[strings.Clone(domain)] = failure{time.Now(), strings.Clone(text)}
 }
 
 // forget makes room for one more. s.mu is held.
