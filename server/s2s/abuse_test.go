@@ -104,6 +104,52 @@ func TestVerdictsAtOnce(t *testing.T) {
 	}
 }
 
+// TestVerifyingOthers: keys whose authoritative servers say nothing keep those of others
+// waiting who come from the same address, and nobody else; nor is a stream good for
+// any number of connections.
+func TestVerifyingOthers(t *testing.T) {
+	inWorld(t, "", func(w *world) {
+		silent := &authoritative{mute: true}
+		for i := range 10 {
+			var all strings.Builder
+			for j := range 8 {
+				d := fmt.Sprintf("d%d-%d.example", i, j)
+				w.net.Strangers[d] = silent.serve
+				all.WriteString(resultFrom(d))
+			}
+			w.call("evil.example", nil).send(all.String())
+		}
+		w.s.Settle()
+		w.net.Strangers["good.example"] = (&authoritative{cert: w.certificate(nil, "good.example"), verdict: says("valid")}).serve
+		begun := time.Now()
+		ours, theirs := xmpptest.Pipe(64<<10, &net.TCPAddr{IP: net.IPv4(198, 51, 100, 1), Port: 40000}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 254), Port: 5270})
+		w.s.Inside().Federation().Take(theirs, true)
+		p := &peer{w: w, conn: stream.NewTCP(ours, stream.Options{})}
+		if err := p.tls(nil); err != nil {
+			w.t.Fatal(err)
+		}
+		p.header("good.example", "montague.example")
+		p.send(resultFrom("good.example"))
+		if d, _, err := negotiate.ParseDialback(p.must()); err != nil || d.Verdict != negotiate.Valid || time.Since(begun) > time.Second {
+			w.t.Errorf("answer %+v, %v after %v", d, err, time.Since(begun))
+		}
+	})
+	inWorld(t, "", func(w *world) {
+		a := &authoritative{cert: w.certificate(nil, "worse.example"), verdict: says("invalid")}
+		p := w.proved("EXTERNAL")
+		w.net.Strangers["worse.example"] = a.serve
+		for range 200 {
+			p.send(resultFrom("worse.example"))
+			if d, _, err := negotiate.ParseDialback(p.must()); err != nil || d.Err == nil {
+				w.t.Fatalf("answer %+v, %v", d, err)
+			}
+		}
+		if n := a.count(); n > 64 {
+			w.t.Errorf("%d connections for one stream", n)
+		}
+	})
+}
+
 // TestTextOfErrors: of what a peer says when it ends a stream little is kept.
 func TestTextOfErrors(t *testing.T) {
 	inWorld(t, "", func(w *world) {

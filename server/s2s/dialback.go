@@ -64,7 +64,7 @@ func (c *incoming) question(d negotiate.Dialback) *stanza.Error {
 	if c.asked[p] {
 		return nil // the answer is on its way
 	}
-	if len(c.asked) >= maxAsked || len(c.pairs)+len(c.asked) >= maxPairs {
+	if len(c.asked) >= maxAsked || len(c.pairs)+len(c.asked)+c.failed >= maxPairs {
 		return stanza.ErrResourceConstraint
 	}
 	c.asked[p] = true
@@ -76,9 +76,12 @@ func (c *incoming) question(d negotiate.Dialback) *stanza.Error {
 func (c *incoming) verify(p pair, d negotiate.Dialback) {
 	ctx, cancel := context.WithTimeout(c.ctx, connectWithin)
 	defer cancel()
-	verdict, err := c.s.ask(ctx, c.conf, negotiate.Dialback{Verify: true, From: d.To, To: d.From, ID: c.st.ID, Key: d.Key})
+	verdict, err := c.ask(ctx, negotiate.Dialback{Verify: true, From: d.To, To: d.From, ID: c.st.ID, Key: d.Key})
 	c.mu.Lock()
 	delete(c.asked, p)
+	if err != nil || verdict != negotiate.Valid {
+		c.failed++
+	}
 	c.mu.Unlock()
 	switch {
 	case c.ctx.Err() != nil:
@@ -91,6 +94,16 @@ func (c *incoming) verify(p pair, d negotiate.Dialback) {
 	default:
 		c.verdict(d, verdict, negotiate.DialbackMechanism)
 	}
+}
+
+// ask is the server's, in the turn of the peer's address.
+func (c *incoming) ask(ctx context.Context, q negotiate.Dialback) (verdict string, err error) {
+	free, err := c.s.turns.take(ctx, c.source)
+	if err != nil {
+		return "", err
+	}
+	defer free()
+	return c.s.ask(ctx, c.conf, q)
 }
 
 // ask asks whether a key is one of its domain (XEP-0220 §2.1.2). The answer is worth as

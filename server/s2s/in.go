@@ -53,6 +53,7 @@ type incoming struct {
 	proved   map[string]string    // domains that are the peer's, and how that is known
 	pairs    map[pair]bool        // ours and theirs for which it is; see back
 	asked    map[pair]bool        // keys that are being verified
+	failed   int                  // keys that were none
 	verdicts []negotiate.Dialback // answers to be given
 }
 
@@ -215,8 +216,13 @@ func (c *incoming) prove(ours, theirs jid.JID, how string) {
 	if c.proved[theirs.Domain()] == "" {
 		c.proved[theirs.Domain()] = how
 	}
-	c.pairs[pair{ours.Domain(), theirs.Domain()}] = true
+	p := pair{ours.Domain(), theirs.Domain()}
+	again := c.pairs[p]
+	c.pairs[p] = true
 	c.mu.Unlock()
+	if again {
+		return
+	}
 	c.s.log.Info("stream of another server", "remote", c.conn.RemoteAddr().String(), "from", theirs.String(), "to", ours.String(), "by", how,
 		"bidi", c.st.Bidi)
 	if c.st.Bidi {

@@ -67,6 +67,7 @@ type Server struct {
 	waiting    *limit.Slots                  // connections that have proved nothing
 	handshakes atomic.Pointer[chan struct{}] // TLS handshakes of others under way
 	verifiers  chan struct{}                 // keys of others that are being verified
+	turns      *turns                        // of them, of one address
 
 	ctx    context.Context // ends with the server
 	cancel context.CancelFunc
@@ -93,9 +94,10 @@ type counts struct {
 type pair struct{ from, to string }
 
 const (
-	maxLinks     = 10_000 // pairs of domains with something to send
-	maxLinksTo   = 64     // of them with one domain: below a component there are as many as anybody likes
-	maxVerifiers = 64
+	maxLinks          = 10_000 // pairs of domains with something to send
+	maxLinksTo        = 64     // of them with one domain: below a component there are as many as anybody likes
+	maxVerifiers      = 256
+	maxVerifiersPerIP = 16
 )
 
 // New returns a server that knows the system's resolver and network.
@@ -104,8 +106,8 @@ func New(p Parts) *Server {
 	s := &Server{
 		parts: p, router: p.Router, log: p.Log,
 		waiting:   limit.NewSlots(l.BeforeLogin, l.BeforeLoginPerIP),
-		verifiers: make(chan struct{}, maxVerifiers),
-		links:     make(map[pair]*link), streams: make(map[string]int), incoming: make(map[*incoming]struct{}),
+		verifiers: make(chan struct{}, maxVerifiers), turns: newTurns(maxVerifiersPerIP),
+		links: make(map[pair]*link), streams: make(map[string]int), incoming: make(map[*incoming]struct{}),
 		troubles: make(map[string]*trouble), failures: make(map[string]failure), plain: make(map[pair]time.Time),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
