@@ -79,27 +79,18 @@ func TestDomainBecomesOurs(t *testing.T) {
 	}
 }
 
-// TestVerdictsAtOnce: verdicts that come at the same moment do not end the stream.
-func TestVerdictsAtOnce(t *testing.T) {
-	for range 30 {
+// TestLateWaking: a reader that is woken for a verdict which it has given already goes
+// on, as one that has no reason to.
+func TestLateWaking(t *testing.T) {
+	for _, how := range ways {
 		inWorld(t, "", func(w *world) {
-			const n = 8
-			var all strings.Builder
-			for i := range n {
-				d := fmt.Sprintf("d%d.example", i)
-				w.net.Strangers[d] = (&authoritative{cert: w.certificate(nil, d), verdict: says("valid")}).serve
-				all.WriteString(resultFrom(d))
-			}
-			p := w.call("evil.example", nil)
-			p.send(all.String())
-			for range n {
-				if d, _, err := negotiate.ParseDialback(p.must()); err != nil || d.Verdict != negotiate.Valid {
-					w.t.Fatalf("answer %+v, %v", d, err)
-				}
-			}
-			if el, err := p.next(); !errors.Is(err, errNothing) {
-				w.t.Errorf("the stream has ended: %s %v", el.Raw(), err)
-			}
+			romeo := w.online()
+			p := w.proved(how)
+			w.s.Settle()
+			w.s.Inside().Federation().Nudge()
+			w.s.Settle()
+			p.send(hark)
+			romeo.Expect("<message ...><body>hark</body>...</message>")
 		})
 	}
 }
