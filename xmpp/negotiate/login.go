@@ -288,7 +288,7 @@ func (s SASL2) try(st *State, a *attempt, version string) (Outcome, error) {
 			answer, err = respond(a.client, el)
 		case el.Is(nameContinue):
 			if err = finish2(a.client, el); err == nil {
-				task, answer, err = s.nextTask(el)
+				task, answer, err = s.nextTask(a, el)
 			}
 		case el.Is(nameTaskData) && task != nil:
 			var content xmltree.Appender
@@ -340,12 +340,17 @@ func finish2(client sasl.Client, el xmltree.Element) error {
 }
 
 // nextTask begins the first of the tasks that the client can do.
-func (s SASL2) nextTask(el xmltree.Element) (ClientTask, xmltree.Appender, error) {
+func (s SASL2) nextTask(a *attempt, el xmltree.Element) (ClientTask, xmltree.Appender, error) {
 	names := taskNames(el)
 	for _, name := range names {
 		var task ClientTask
-		if hash, ok := strings.CutPrefix(name, upgradePrefix); ok && s.SASL.Credentials.Password != "" {
-			task = upgradeClient{hash, s.SASL.Credentials.Password}
+		if hash, ok := strings.CutPrefix(name, upgradePrefix); ok {
+			// XEP-0480 §2.2: what we are ready for, once. Nobody else gets what can be
+			// logged in with as with the password.
+			if i := slices.Index(a.request.Upgrades, name); i >= 0 {
+				a.request.Upgrades = slices.Delete(a.request.Upgrades, i, i+1)
+				task = upgradeClient{hash, s.SASL.Credentials.Password}
+			}
 		} else if s.Login.Tasks != nil {
 			task = s.Login.Tasks(name)
 		}
@@ -410,7 +415,7 @@ func (s SASL2) keep(st *State, a *attempt, el xmltree.Element, version string) {
 	}
 	given := parseGiven(el.Child(nameToken))
 	switch {
-	case given != nil:
+	case given != nil && !s.Login.Leave:
 		mech := a.request.WantToken
 		if mech == "" && a.saved != nil {
 			mech = a.saved.Mechanism
