@@ -191,8 +191,8 @@ func (s *Store) used(ctx context.Context, t *token, device string, u negotiate.T
 		// XEP-0484 §3.4: a count that is not higher than one before is a replay. The
 		// row decides, and also whether there is still such a token.
 		count := max(t.count, int64(u.Count))
-		n, err := tx.Exec(`UPDATE token SET count = $4 WHERE account = $1 AND device = $2 AND fresh = $3 AND sealed = $5 AND (count < $6 OR $6 = 0)`,
-			t.account, device, t.fresh, count, t.sealed, int64(u.Count))
+		n, err := tx.Exec(`UPDATE token SET count = $3 WHERE account = $1 AND device = $2 AND sealed = $4 AND (count < $5 OR $5 = 0)`,
+			t.account, device, count, t.sealed, int64(u.Count))
 		if err != nil {
 			return err
 		}
@@ -200,10 +200,11 @@ func (s *Store) used(ctx context.Context, t *token, device string, u negotiate.T
 			return &sasl.Failure{Condition: sasl.NotAuthorized, Err: errSuperseded}
 		}
 		if t.fresh { // §3.5: it ends the life of those before it
-			if _, err := tx.Exec(`DELETE FROM token WHERE account = $1 AND device = $2 AND NOT fresh`, t.account, device); err != nil {
+			if _, err := tx.Exec(`DELETE FROM token WHERE account = $1 AND device = $2 AND NOT fresh AND sealed <> $3`, t.account, device, t.sealed); err != nil {
 				return err
 			}
-			if _, err := tx.Exec(`UPDATE token SET fresh = $3 WHERE account = $1 AND device = $2`, t.account, device, false); err != nil {
+			// Unless the client has used it meanwhile, on another stream.
+			if _, err := tx.Exec(`UPDATE token SET fresh = $4 WHERE account = $1 AND device = $2 AND sealed = $3`, t.account, device, t.sealed, false); err != nil {
 				return err
 			}
 		}
