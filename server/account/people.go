@@ -246,8 +246,11 @@ func claim(tx *storage.Tx, named jid.JID, p Person) (a known, err error) {
 		return a, errNotAdopted
 	}
 	forgotten, err := tx.Exec(`DELETE FROM credential WHERE account = $1`, a.id)
+	if err != nil {
+		return a, err
+	}
 	a.adopted = forgotten > 0
-	return a, err
+	return a, revokeAll(tx, a.id)
 }
 
 // insertBare writes the row of a new account.

@@ -10,6 +10,7 @@ import (
 	"kith/server/account"
 	"kith/server/session"
 	"kith/xmpp/jid"
+	"kith/xmpp/negotiate"
 	"kith/xmpp/sasl"
 )
 
@@ -88,6 +89,9 @@ func TestToken(t *testing.T) {
 	if err := s.Create(t.Context(), jid.MustParse("juliet@montague.example"), password, false); err != nil {
 		t.Fatal(err)
 	}
+	if _, _, err := s.IssueToken(t.Context(), romeo, negotiate.UserAgent{ID: "a"}, sasl.TokenUnbound); err != nil {
+		t.Fatal(err)
+	}
 	for _, step := range []struct {
 		what string
 		p    account.Person
@@ -119,6 +123,9 @@ func TestToken(t *testing.T) {
 		t.Errorf("the sessions of %v end; want those of the account that was adopted", sessions)
 	}
 
+	if had, err := s.RevokeTokens(t.Context(), romeo, s.Device(romeo, "a")); had || err != nil {
+		t.Errorf("a device of the account that was adopted has kept its token: %v, %v", had, err)
+	}
 	b := from(s, nil, elsewhere{})
 	if got := outcome(b.Plain(t.Context(), "romeo", password)); got != sasl.NotAuthorized {
 		t.Errorf("PLAIN by the password of before: %q, want %s", got, sasl.NotAuthorized)
