@@ -55,6 +55,8 @@ type Store struct {
 	parting Parting
 	purges  []Purge
 	people  atomic.Pointer[map[string]People] // by domain
+
+	revocations revocations
 }
 
 // Purge is how a package deletes what it keeps of an account: a statement with
@@ -226,6 +228,7 @@ func (s *Store) SetPassword(ctx context.Context, j jid.JID, password string, by 
 	if err != nil {
 		return err
 	}
+	done := s.revoke(j)
 	err = s.db.Write(ctx, func(tx *storage.Tx) error {
 		id, err := idOf(tx, j)
 		if err != nil {
@@ -242,6 +245,7 @@ func (s *Store) SetPassword(ctx context.Context, j jid.JID, password string, by 
 		}
 		return insertKeys(tx, id, keys)
 	})
+	done()
 	if err != nil {
 		return fmt.Errorf("set password of %s: %w", j, err)
 	}
@@ -270,6 +274,7 @@ func ID(r *storage.Reader, j jid.JID) (id int64, err error) {
 
 // SetDisabled locks an account out or lets it in again; what it has is kept.
 func (s *Store) SetDisabled(ctx context.Context, j jid.JID, disabled bool) error {
+	done := s.revoke(j)
 	err := s.db.Write(ctx, func(tx *storage.Tx) error {
 		id, err := idOf(tx, j)
 		if err != nil {
@@ -281,6 +286,7 @@ func (s *Store) SetDisabled(ctx context.Context, j jid.JID, disabled bool) error
 		_, err = tx.Exec(`UPDATE account SET disabled = $2 WHERE id = $1`, id, disabled)
 		return err
 	})
+	done()
 	if err != nil {
 		return fmt.Errorf("disable account %s: %w", j, err)
 	}
@@ -306,6 +312,7 @@ func (s *Store) Mark(ctx context.Context, j jid.JID) (finish func(context.Contex
 		return nil, fmt.Errorf("delete account %s: %w", j, err)
 	}
 	var id int64
+	done := s.revoke(j)
 	err = s.db.Write(ctx, func(tx *storage.Tx) (err error) {
 		if id, err = idOf(tx, j); err != nil {
 			return err
@@ -325,6 +332,7 @@ func (s *Store) Mark(ctx context.Context, j jid.JID) (finish func(context.Contex
 		_, err = tx.Exec(`DELETE FROM credential WHERE account = $1`, id)
 		return err
 	})
+	done()
 	if err != nil {
 		return nil, fmt.Errorf("delete account %s: %w", j, err)
 	}

@@ -148,19 +148,36 @@ func (c *client) Bind(ctx context.Context, user jid.JID, resource string) (jid.J
 	if _, err := c.server.router.Bind(ctx, s, route.Wanted{Limit: c.config.Limits.Sessions}); err != nil {
 		return jid.JID{}, err
 	}
+	if err := c.stillValid(user); err != nil {
+		c.server.router.Ended(s)
+		return jid.JID{}, err
+	}
 	c.take(s)
 	return s.JID, nil
 }
 
-// proved notes that the client has logged in.
+// proved notes that the client has logged in. What was guessed of the password
+// before is forgotten, unless it was by a token, which says nothing of the password:
+// a device does not help who guesses.
 func (c *client) proved(ctx context.Context, user jid.JID) {
-	c.server.byName.Succeeded(user.String())
+	if c.guessed {
+		c.server.byName.Succeeded(user.String())
+	}
 	if c.proof == nil {
 		return
 	}
 	if err := c.proof.Used(ctx); err != nil {
 		c.server.log.Warn("the use of an app password is not noted", "account", user.String(), "error", err)
 	}
+}
+
+// stillValid fails if what the client has logged in by was revoked since it began.
+// It is asked once the session can be found: what is revoked later ends it.
+func (c *client) stillValid(user jid.JID) error {
+	if c.server.accounts.Revoked(user, c.begun) {
+		return stream.ErrReset.With("what you have logged in by was revoked meanwhile")
+	}
+	return nil
 }
 
 // open makes a session on the stream, of which nobody knows yet.
@@ -252,6 +269,7 @@ func (g guard) Plain(ctx context.Context, username, password string) error {
 // External implements sasl.ExternalBackend. There is nothing to be guessed.
 func (g guard) External(ctx context.Context, username string) error {
 	g.c.tried, g.c.guessed, g.c.proof = username+"@"+g.host.Domain(), true, nil
+	g.c.begun = g.c.server.accounts.Moment()
 	return g.Login.External(ctx, username)
 }
 
@@ -263,6 +281,7 @@ func (g guard) Token(ctx context.Context, token string) (string, error) {
 	if err := wait(ctx, now, g.c.server.bySource.Wait(g.c.source, now)); err != nil {
 		return "", err
 	}
+	g.c.begun = g.c.server.accounts.Moment()
 	username, err := g.Login.Token(ctx, token)
 	if err == nil {
 		g.c.tried = username + "@" + g.host.Domain()
@@ -280,7 +299,9 @@ func (g guard) pause(ctx context.Context, username string) error {
 func (c *client) pause(ctx context.Context, account string) error {
 	s, now := c.server, time.Now()
 	c.tried, c.guessed = account, true
-	return wait(ctx, now, max(s.byName.Wait(account, now), s.bySource.Wait(c.source, now)))
+	err := wait(ctx, now, max(s.byName.Wait(account, now), s.bySource.Wait(c.source, now)))
+	c.begun = s.accounts.Moment()
+	return err
 }
 
 func wait(ctx context.Context, now time.Time, d time.Duration) error {

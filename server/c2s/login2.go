@@ -113,6 +113,10 @@ func (c *client) Bind2(ctx context.Context, st *negotiate.State, a *negotiate.Au
 		c.server.forget(s)
 		return jid.JID{}, nil, err
 	}
+	if err := c.stillValid(st.User); err != nil {
+		c.server.over(s)
+		return jid.JID{}, nil, err
+	}
 	if enabled != nil {
 		answers = append(answers, enabled)
 		st.SM = enabled
@@ -129,10 +133,11 @@ type tokens struct{ c *client }
 // out.
 func (t *tokens) Use(ctx context.Context, user jid.JID, u negotiate.TokenUse, proves func([]byte) bool) (bool, error) {
 	now := time.Now()
-	t.c.tried, t.c.guessed = user.String(), false
+	t.c.tried, t.c.guessed, t.c.proof = user.String(), false, nil
 	if err := wait(ctx, now, t.c.server.bySource.Wait(t.c.source, now)); err != nil {
 		return false, err
 	}
+	t.c.begun = t.c.server.accounts.Moment()
 	return t.c.server.accounts.UseToken(ctx, user, u, proves)
 }
 
@@ -142,6 +147,13 @@ func (t *tokens) Issue(ctx context.Context, user jid.JID, agent negotiate.UserAg
 	token, expiry, err := t.c.server.accounts.IssueToken(ctx, user, agent, mechanism)
 	if err != nil {
 		t.c.server.log.Warn("no token is given", "account", user.String(), "error", err)
+		return nil
+	}
+	// What is revoked from now on finds it.
+	if t.c.server.accounts.Revoked(user, t.c.begun) {
+		if err := t.Revoke(ctx, user, agent); err != nil {
+			t.c.server.log.Warn("a token is given out to nobody", "account", user.String(), "error", err)
+		}
 		return nil
 	}
 	return &negotiate.GivenToken{Token: token, Expiry: expiry}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"kith/server/account"
 	"kith/server/cluster"
 	"kith/server/config"
 	"kith/server/factor"
@@ -52,10 +53,11 @@ type client struct {
 	until  time.Time   // the client's certificate holds, if it has logged in by one
 	expiry *time.Timer // then; else nil
 
-	tried   string        // the account that the client last tried to log in to
-	guessed bool          // by what can be guessed
-	proof   *factor.Login // the last by a password; nil if there was none
-	cause   error         // why the session ended its stream, nil if it did not
+	tried   string         // the account that the client last tried to log in to
+	guessed bool           // by what can be guessed
+	begun   account.Moment // of the attempt
+	proof   *factor.Login  // the last by a password; nil if there was none
+	cause   error          // why the session ended its stream, nil if it did not
 }
 
 // end ends the stream. A reader that waits for credit learns it too.

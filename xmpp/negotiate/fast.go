@@ -144,6 +144,10 @@ func (s SASL2) tokens(ctx context.Context, st *State, l *login, ok *success2) er
 	if used && l.renew && want == "" {
 		want = a.Mechanism
 	}
+	// A token would outlive the certificate.
+	if st.Mechanism == sasl.External {
+		return nil
+	}
 	if want == "" || a.Agent.ID == "" || !slices.Contains(s.tokenMechanisms(st), want) {
 		return nil
 	}
