@@ -1,6 +1,8 @@
 package negotiate
 
 import (
+	"strings"
+
 	"kith/xmpp/jid"
 	"kith/xmpp/sasl"
 )
@@ -38,7 +40,7 @@ func (s SASL) remember(st *State, c sasl.Client) {
 	}
 	before := s.Known.Seen(st.own)
 	now := before
-	if m := c.Mechanism(); m != sasl.Plain && m != sasl.OAuthBearer && !sasl.IsToken(m) {
+	if m := c.Mechanism(); strings.HasPrefix(m, "SCRAM-") {
 		now.Proved = true
 		now.Bound = now.Bound || isPlus(m)
 	}

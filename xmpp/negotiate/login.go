@@ -214,12 +214,22 @@ func (s SASL2) ask(st *State, a *attempt, offer xmltree.Element) {
 			}
 		}
 	}
+	if !upgradable(a.request.Mechanism, st) {
+		return
+	}
 	for c := range offer.Children() {
 		if hash, ok := strings.CutPrefix(c.Text(), upgradePrefix); ok && c.Is(nameUpgrade) &&
 			(hash == sasl.SHA256 || hash == sasl.SHA512) && s.SASL.Credentials.Password != "" {
 			a.request.Upgrades = append(a.request.Upgrades, UpgradeName(hash))
 		}
 	}
+}
+
+// upgradable reports whether a server that has let us in by a mechanism may get a
+// salted password. XEP-0480, security considerations: not who may be somebody in
+// between, on a channel that we could have been bound to. PLAIN shows more.
+func upgradable(mechanism string, st *State) bool {
+	return mechanism == sasl.Plain || isPlus(mechanism) || strings.HasPrefix(mechanism, "SCRAM-") && len(st.channelBindings()) == 0
 }
 
 // again reports whether the client may try otherwise after an attempt with a token

@@ -6,6 +6,7 @@ import (
 
 	"kith/xmpp/jid"
 	"kith/xmpp/sasl"
+	"kith/xmpp/stream"
 	"kith/xmpp/xmltree"
 )
 
@@ -53,3 +54,61 @@ func TestUpgradeNotAskedFor(t *testing.T) {
 		}
 	}
 }
+
+// bindable is a transport that channels can be bound on.
+type bindable struct{ *transport }
+
+func (bindable) Bindings() []sasl.Binding {
+	return []sasl.Binding{{Type: sasl.TLSExporter, Data: []byte("exported")}}
+}
+
+// TestUpgradeUnbound: where the client could bind to the channel and is made not to,
+// nobody in between gets what can be logged in with for ever (XEP-0480, security
+// considerations).
+func TestUpgradeUnbound(t *testing.T) {
+	offer, err := xmltree.Parse([]byte("<authentication xmlns='urn:xmpp:sasl:2'><upgrade xmlns='urn:xmpp:sasl:upgrade:0'>UPGR-SCRAM-SHA-256</upgrade></authentication>"), xmltree.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &transport{secure: true}
+	for _, test := range []struct {
+		conn      stream.Transport
+		mechanism string
+		want      int
+	}{
+		{bindable{c}, sasl.ScramSHA1Plus, 1},
+		{bindable{c}, sasl.ScramSHA1, 0},
+		{bindable{c}, sasl.Plain, 1}, // which shows the password itself
+		{c, sasl.ScramSHA1, 1},
+		{c, sasl.External, 0}, // whose server has proved nothing
+		{c, sasl.OAuthBearer, 0},
+	} {
+		a := &attempt{request: &Authenticate{Mechanism: test.mechanism}}
+		SASL2{SASL: SASL{Credentials: sasl.Credentials{Password: "r0m30myr0m30"}}, Login: &Login{}}.ask(&State{Conn: test.conn}, a, offer)
+		if got := len(a.request.Upgrades); got != test.want {
+			t.Errorf("%s, bound to %d: ready for %d upgrades, want %d", test.mechanism, len(test.conn.Bindings()), got, test.want)
+		}
+	}
+}
+
+// TestProvedByPassword: only who has proved the password is held to it.
+func TestProvedByPassword(t *testing.T) {
+	for mechanism, want := range map[string]Seen{
+		sasl.ScramSHA1: {Proved: true}, sasl.ScramSHA1Plus: {Proved: true, Bound: true},
+		sasl.Plain: {}, sasl.OAuthBearer: {}, sasl.TokenExporter: {}, sasl.External: {},
+	} {
+		m := &memory{}
+		SASL{Known: m}.remember(&State{}, named{mechanism: mechanism})
+		if m.seen != want {
+			t.Errorf("%s: %+v, want %+v", mechanism, m.seen, want)
+		}
+	}
+}
+
+// named is a client of which only the mechanism matters.
+type named struct {
+	sasl.Client
+	mechanism string
+}
+
+func (n named) Mechanism() string { return n.mechanism }
