@@ -214,6 +214,12 @@ func TestAppPassword(t *testing.T) {
 		if err != nil || len(list) != 1 || list[0].Used.IsZero() {
 			t.Fatalf("app passwords: %+v, %v", list, err)
 		}
+		w := &wallet{} // a token would be valid when the password that it came by is not
+		if a, err := g.dial(app, func(c *client.Config) { c.Tokens, c.Agent.ID = w, laptop }); err != nil {
+			t.Error(err)
+		} else if a.Close(); len(w.by) > 0 {
+			t.Error("an app password was given a token")
+		}
 		if err := s.Inside().Factors().Revoke(t.Context(), mercutio, list[0].ID); err != nil {
 			t.Fatal(err)
 		}

@@ -144,6 +144,9 @@ func (t *tokens) Use(ctx context.Context, user jid.JID, u negotiate.TokenUse, pr
 // Issue implements negotiate.Tokens. A log-in that has succeeded does not fail for
 // want of a token.
 func (t *tokens) Issue(ctx context.Context, user jid.JID, agent negotiate.UserAgent, mechanism string) *negotiate.GivenToken {
+	if t.c.proof != nil && t.c.proof.ByApp() { // it would outlive the app's password
+		return nil
+	}
 	token, expiry, err := t.c.server.accounts.IssueToken(ctx, user, agent, mechanism)
 	if err != nil {
 		t.c.server.log.Warn("no token is given", "account", user.String(), "error", err)
