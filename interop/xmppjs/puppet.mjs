@@ -44,6 +44,12 @@ const items = (query) =>
 
 const jids = (list) => list.getChildren("item").map((i) => i.attrs.jid).sort();
 
+// Takes the log-in by XEP-0388 out of what a server offers.
+function classic(element) {
+  if (!element.is("features", NS.streams)) return;
+  element.children = element.children.filter((child) => !child.is?.("authentication", NS.sasl2));
+}
+
 class Client {
   constructor(name, order) {
     this.name = name;
@@ -74,6 +80,9 @@ class Client {
     this.xmpp.reconnect.stop();
     // What goes wrong while a stream is opened is the rejection of start.
     this.xmpp.on("error", () => {});
+    // With XEP-0386, which the library always uses where it can, what has waited for
+    // the account is in the archive alone (§3.2). Only who comes back by a token needs it.
+    if (!order.resume) this.xmpp.prependListener("element", classic);
     this.xmpp.on("element", (element) => this.element(element));
     this.xmpp.on("send", (element) => {
       if (element.is("auth") || element.is("authenticate", NS.sasl2)) this.mechanism = element.attrs.mechanism;
