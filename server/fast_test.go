@@ -266,3 +266,17 @@ func (d *handheld) connect(t *testing.T, s *xmpptest.Server, c client.Config, me
 	}
 	cl.Close()
 }
+
+// A token is told with its end, which is thirty days away (XEP-0484 §3.3).
+func TestTokenEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := xmpptest.New(t)
+		s.Account(mercutio)
+		g, w := &guarded{T: t, s: s}, &wallet{}
+		want := time.Now().Add(30 * 24 * time.Hour).Truncate(time.Second)
+		g.mustDial(xmpptest.Password, func(c *client.Config) { c.Tokens, c.Agent = w, negotiate.UserAgent{ID: phone} }).Close()
+		if saved, ok := w.Load(mercutio); !ok || !saved.Expiry.Equal(want) {
+			t.Errorf("the token ends at %v, want %v", saved.Expiry, want)
+		}
+	})
+}

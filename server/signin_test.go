@@ -23,6 +23,7 @@ import (
 	"kith/xmpp/jid"
 	"kith/xmpp/sasl"
 	"kith/xmpp/stanza"
+	"kith/xmpp/xep/mfa"
 	"kith/xmpp/xep/register"
 	"kith/xmpptest"
 )
@@ -257,6 +258,11 @@ func TestSignInByDirectory(t *testing.T) {
 		t.Errorf("accounts: %+v, %v; want one, an administrator's", list, err)
 	}
 	change(t, c, "not-allowed")
+	// The directory has second factors of its own: ours would never be asked for.
+	_, err = c.SendIQ(t.Context(), stanza.New(stanza.IQ, stanza.Set, jid.JID{}, jid.JID{}, mfa.Setup("")))
+	if !errors.Is(err, stanza.ErrServiceUnavailable) {
+		t.Errorf("a second factor: %v, want service-unavailable", err)
+	}
 	token := func(context.Context) (string, error) {
 		return issuer.sign(t, map[string]any{"sub": "1", "preferred_username": "tybalt"}), nil
 	}

@@ -90,21 +90,7 @@ func (s *Server) Configure(c *config.Config) {
 // Serve accepts connections until the listener is closed; direct says that TLS
 // begins at once (XEP-0368).
 func (s *Server) Serve(l net.Listener, direct bool) error {
-	for {
-		c, err := l.Accept()
-		var ne net.Error
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return nil
-		case errors.As(err, &ne): // out of descriptors: others will end
-			s.log.Warn("connection not accepted", "listener", l.Addr(), "error", err)
-			time.Sleep(50 * time.Millisecond)
-			continue
-		case err != nil:
-			return fmt.Errorf("accept on %s: %w", l.Addr(), err)
-		}
-		s.Take(c, direct)
-	}
+	return limit.Accept(l, s.log, func(c net.Conn) { s.Take(c, direct) })
 }
 
 // Take serves one connection, on goroutines of its own.

@@ -13,7 +13,6 @@ package component
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -22,7 +21,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"kith/server/config"
 	"kith/server/limit"
@@ -106,21 +104,7 @@ func (s *Server) link(domain string) *link {
 
 // Serve accepts connections until the listener is closed.
 func (s *Server) Serve(l net.Listener) error {
-	for {
-		c, err := l.Accept()
-		var ne net.Error
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return nil
-		case errors.As(err, &ne): // out of descriptors: others will end
-			s.log.Warn("connection not accepted", "listener", l.Addr(), "error", err)
-			time.Sleep(50 * time.Millisecond)
-			continue
-		case err != nil:
-			return fmt.Errorf("accept on %s: %w", l.Addr(), err)
-		}
-		s.Take(c)
-	}
+	return limit.Accept(l, s.log, s.Take)
 }
 
 // Take serves one connection, on goroutines of its own.

@@ -26,20 +26,20 @@ var code = form.Field{Var: "code", Type: form.TextSingle, Label: "A code of your
 
 func (m *mfa) commands() []module.Command {
 	return []module.Command{
-		{Node: nodeSetup, Name: "Set up a second factor", May: own, Read: m.secret, Run: m.with("code", m.confirm)},
-		ask(nodeRecovery, "Make new recovery codes", m.with("code", m.renew), code),
-		ask(nodeRemove, "Remove the second factor", m.with("code", m.remove), code),
-		ask(nodeApp, "Make a password for an app that cannot ask for codes", m.app,
+		{Node: nodeSetup, Name: "Set up a second factor", May: m.own, Read: m.secret, Run: m.with("code", m.confirm)},
+		m.ask(nodeRecovery, "Make new recovery codes", m.with("code", m.renew), code),
+		m.ask(nodeRemove, "Remove the second factor", m.with("code", m.remove), code),
+		m.ask(nodeApp, "Make a password for an app that cannot ask for codes", m.app,
 			form.Field{Var: "name", Type: form.TextSingle, Label: "What you call the app", Required: true}, code),
-		{Node: nodeRevoke, Name: "Revoke an app's password", May: own, Read: m.apps, Run: m.with("app", m.revoke)},
+		{Node: nodeRevoke, Name: "Revoke an app's password", May: m.own, Read: m.apps, Run: m.with("app", m.revoke)},
 	}
 }
 
 type run = func(*module.Transit, *form.Form) (func(context.Context) (*command.Command, error), error)
 
 // ask is a command that asks for these fields.
-func ask(node, name string, r run, fields ...form.Field) module.Command {
-	return module.Command{Node: node, Name: name, May: own, Run: r, Form: func(*module.Transit) *form.Form {
+func (m *mfa) ask(node, name string, r run, fields ...form.Field) module.Command {
+	return module.Command{Node: node, Name: name, May: m.own, Run: r, Form: func(*module.Transit) *form.Form {
 		f := form.New(form.Empty, node, fields...)
 		f.Title = name
 		return f

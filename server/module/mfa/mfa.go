@@ -23,12 +23,16 @@ import (
 
 // Module is the module. Those whom a directory or an issuer vouches for have their
 // second factor there.
-var Module = module.Define("mfa", attach, module.Proposal("Multi-Factor Authentication with TOTP", "0.0.2"))
+var Module = module.Define("mfa", attach, module.Proposal("Multi-Factor Authentication with TOTP", "0.0.2").
+	Partly("no TOTP-INIT; the secret is in base32, as authenticators read it; the task has an element of our own"))
 
-type mfa struct{ store *factor.Store }
+type mfa struct {
+	host  *module.Host
+	store *factor.Store
+}
 
 func attach(h *module.Host, _ struct{}) error {
-	m := &mfa{h.Factors}
+	m := &mfa{h, h.Factors}
 	h.AccountFeature(ns.MFA)
 	h.DiscoFeature(ns.MFA)
 	h.Query(stanza.Set, xmfa.NameSetup, module.ToAccount, m.setup)
@@ -42,6 +46,9 @@ func attach(h *module.Host, _ struct{}) error {
 func (m *mfa) setup(_ context.Context, t *module.Transit) (func(context.Context) (xmltree.Appender, error), error) {
 	if err := t.Owned(); err != nil {
 		return nil, err
+	}
+	if !m.local() {
+		return nil, stanza.ErrServiceUnavailable
 	}
 	own, code := t.Account.JID, strings.Clone(strings.TrimSpace(t.Payload().Text()))
 	return func(ctx context.Context) (xmltree.Appender, error) {
@@ -82,6 +89,10 @@ func refusal(err error) error {
 }
 
 // own: these commands are for the account's own sessions.
-func own(t *module.Transit) bool { return t.Account != nil && t.Own() && t.Sender != nil }
+func (m *mfa) own(t *module.Transit) bool { return t.Own() && t.Sender != nil && m.local() }
+
+// local reports whether passwords are checked here: a directory has second factors
+// of its own, and ours would not be asked for.
+func (m *mfa) local() bool { return m.host.Accounts.Backend(m.host.Domain).Local() }
 
 func owner(t *module.Transit) jid.JID { return t.Account.JID }
