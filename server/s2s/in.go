@@ -223,6 +223,10 @@ func (c *incoming) prove(ours, theirs jid.JID, how string) {
 	if again {
 		return
 	}
+	if !c.s.acceptable(theirs.Domain()) { // since a moment ago: who ends such streams may not have seen it
+		c.s.wg.Go(func() { c.end(stream.ErrPolicyViolation) })
+		return
+	}
 	c.s.log.Info("stream of another server", "remote", c.conn.RemoteAddr().String(), "from", theirs.String(), "to", ours.String(), "by", how,
 		"bidi", c.st.Bidi)
 	if c.st.Bidi {
