@@ -30,11 +30,9 @@ type Network struct {
 	// Sockets has the servers connected by sockets on loopback, for measurements; else
 	// they are by pipes.
 	Sockets bool
-	// Strangers are domains of servers that a test plays itself: each connection to
-	// one is its function's, which returns at once.
-	Strangers map[string]func(c net.Conn, direct bool)
 
 	mu        sync.Mutex // guards what follows
+	strangers map[string]func(c net.Conn, direct bool)
 	servers   []*Server
 	authority *authority
 	port      int
@@ -57,6 +55,37 @@ func (n *Network) add(s *Server) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.servers = append(n.servers, s)
+}
+
+// Stranger makes a domain that of a server which the test plays itself: each connection
+// to it is given to serve, which returns at once.
+func (n *Network) Stranger(domain string, serve func(c net.Conn, direct bool)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.strangers == nil {
+		n.strangers = make(map[string]func(net.Conn, bool))
+	}
+	n.strangers[domain] = serve
+}
+
+// stranger returns what serves the connections to an address of a server that the test
+// plays, or nil.
+func (n *Network) stranger(at netip.Addr) func(c net.Conn, direct bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for domain, serve := range n.strangers {
+		if strangerAddr(domain) == at {
+			return serve
+		}
+	}
+	return nil
+}
+
+// isStranger tells whether the test plays the domain's server.
+func (n *Network) isStranger(domain string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.strangers[domain] != nil
 }
 
 // Authority issues what is a certificate in this network. It is made when it is
@@ -124,7 +153,7 @@ func (n *Network) SRV(_ context.Context, name string) ([]resolve.SRV, error) {
 	if service == "_xmpps-server" && !n.Direct || service == "_xmpp-server" && !n.STARTTLS {
 		return nil, resolve.ErrNotFound
 	}
-	if n.Strangers[domain] != nil {
+	if n.isStranger(domain) {
 		record.Target = strangerHost + domain + "."
 		return []resolve.SRV{record}, nil
 	}
@@ -143,7 +172,7 @@ func (n *Network) SRV(_ context.Context, name string) ([]resolve.SRV, error) {
 
 // Addresses implements resolve.Resolver.
 func (n *Network) Addresses(_ context.Context, name string) ([]netip.Addr, error) {
-	if domain, ok := strings.CutPrefix(name, strangerHost); ok && n.Strangers[domain] != nil {
+	if domain, ok := strings.CutPrefix(name, strangerHost); ok && n.isStranger(domain) {
 		return []netip.Addr{strangerAddr(domain)}, nil
 	}
 	var i byte
@@ -156,12 +185,10 @@ func (n *Network) Addresses(_ context.Context, name string) ([]netip.Addr, error
 // Connect opens a connection to a server.
 func (n *Network) Connect(_ context.Context, to netip.AddrPort) (net.Conn, error) {
 	refused := &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(to), Err: syscall.ECONNREFUSED}
-	for domain, serve := range n.Strangers {
-		if strangerAddr(domain) == to.Addr() {
-			ours, theirs := Pipe(bufferSize, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 98), Port: 40000}, net.TCPAddrFromAddrPort(to))
-			serve(theirs, to.Port() == 5270)
-			return ours, nil
-		}
+	if serve := n.stranger(to.Addr()); serve != nil {
+		ours, theirs := Pipe(bufferSize, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 98), Port: 40000}, net.TCPAddrFromAddrPort(to))
+		serve(theirs, to.Port() == 5270)
+		return ours, nil
 	}
 	n.mu.Lock()
 	i := int(to.Addr().As4()[3]) - 100

@@ -25,7 +25,7 @@ func TestStrangersNames(t *testing.T) {
 			}
 			a := &authoritative{cert: w.certificate(nil, "evil.example"), verdict: says(negotiate.Valid)}
 			p := w.proved("EXTERNAL")
-			w.net.Strangers["evil.example"] = a.serve
+			w.net.Stranger("evil.example", a.serve)
 			for i := range 300 {
 				p.send(strings.Replace(hark, "romeo@montague.example", fmt.Sprintf("x@n%d.%s", i, below), 1))
 			}
@@ -66,7 +66,7 @@ func TestDomainBecomesOurs(t *testing.T) {
 			})
 		}
 		inWorld(t, "", func(w *world) { // a stream of ours, on which they speak, too
-			w.net.Strangers["evil.example"] = (&authoritative{cert: w.certificate(nil, "evil.example"), verdict: says("valid"), bidi: true}).serve
+			w.net.Stranger("evil.example", (&authoritative{cert: w.certificate(nil, "evil.example"), verdict: says("valid"), bidi: true}).serve)
 			romeo := w.online()
 			romeo.MustSend("<message to='juliet@evil.example' type='chat'><body>hark</body></message>")
 			w.s.Settle()
@@ -101,9 +101,9 @@ func TestLateWaking(t *testing.T) {
 func TestVerifyingOthers(t *testing.T) {
 	inWorld(t, "", func(w *world) {
 		silent := &authoritative{mute: true}
-		w.net.Strangers["good.example"] = (&authoritative{cert: w.certificate(nil, "good.example"), verdict: says("valid")}).serve
+		w.net.Stranger("good.example", (&authoritative{cert: w.certificate(nil, "good.example"), verdict: says("valid")}).serve)
 		for i := range 80 {
-			w.net.Strangers[fmt.Sprintf("d%d.example", i)] = silent.serve
+			w.net.Stranger(fmt.Sprintf("d%d.example", i), silent.serve)
 		}
 		for i := range 10 {
 			var all strings.Builder
@@ -129,7 +129,7 @@ func TestVerifyingOthers(t *testing.T) {
 	inWorld(t, "", func(w *world) {
 		a := &authoritative{cert: w.certificate(nil, "worse.example"), verdict: says("invalid")}
 		p := w.proved("EXTERNAL")
-		w.net.Strangers["worse.example"] = a.serve
+		w.net.Stranger("worse.example", a.serve)
 		for range 200 {
 			p.send(resultFrom("worse.example"))
 			if d, _, err := negotiate.ParseDialback(p.must()); err != nil || d.Err == nil {
@@ -216,7 +216,7 @@ func TestStreamsThatBreak(t *testing.T) {
 // TestDeniedMeanwhile: what waits for a domain goes back when the domain is denied.
 func TestDeniedMeanwhile(t *testing.T) {
 	inWorld(t, "", func(w *world) {
-		w.net.Strangers["evil.example"] = func(c net.Conn, _ bool) { c.Close() }
+		w.net.Stranger("evil.example", func(c net.Conn, _ bool) { c.Close() })
 		romeo := w.online()
 		romeo.MustSend("<message to='x@evil.example' id='m'><body>x</body></message>")
 		w.s.Pass(10 * time.Second)

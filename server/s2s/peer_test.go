@@ -32,7 +32,6 @@ func inWorld(t *testing.T, config string, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		n := xmpptest.NewNetwork()
-		n.Strangers = make(map[string]func(net.Conn, bool))
 		if !strings.Contains(config, "hosts =") {
 			config = "hosts = [\"montague.example\"]\n" + config
 		}

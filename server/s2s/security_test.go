@@ -27,7 +27,7 @@ func (w *world) proved(how string) *peer {
 		p.external("evil.example")
 		return p
 	case "dialback":
-		w.net.Strangers["evil.example"] = (&authoritative{cert: w.certificate(nil, "evil.example"), verdict: says(negotiate.Valid)}).serve
+		w.net.Stranger("evil.example", (&authoritative{cert: w.certificate(nil, "evil.example"), verdict: says(negotiate.Valid)}).serve)
 		p := w.call("evil.example", nil)
 		p.send(resultFrom("evil.example"))
 		if d, _, err := negotiate.ParseDialback(p.must()); err != nil || d.Verdict != negotiate.Valid {
@@ -83,8 +83,8 @@ func TestSpoofedSenderBothWays(t *testing.T) {
 		"juliet@capulet.example/balcony": true, "juliet@evil.example/x": false, "romeo@montague.example/x": false, "nurse@sub.capulet.example": false,
 	} {
 		inWorld(t, "", func(w *world) {
-			w.net.Strangers["capulet.example"] = (&authoritative{cert: w.certificate(nil, "capulet.example"), verdict: says("valid"), bidi: true,
-				then: "<message from='" + from + "' to='romeo@montague.example' type='chat'><body>who</body></message>"}).serve
+			w.net.Stranger("capulet.example", (&authoritative{cert: w.certificate(nil, "capulet.example"), verdict: says("valid"), bidi: true,
+				then: "<message from='" + from + "' to='romeo@montague.example' type='chat'><body>who</body></message>"}).serve)
 			romeo := w.online()
 			romeo.MustSend("<message to='juliet@capulet.example' type='chat'><body>hark</body></message>")
 			spoofed := int64(1)
@@ -100,8 +100,8 @@ func TestSpoofedSenderBothWays(t *testing.T) {
 	}
 	t.Run("one way", func(t *testing.T) {
 		inWorld(t, "s2s.bidi = false", func(w *world) {
-			w.net.Strangers["capulet.example"] = (&authoritative{cert: w.certificate(nil, "capulet.example"), verdict: says("valid"), bidi: true,
-				then: "<message from='juliet@capulet.example' to='romeo@montague.example' type='chat'><body>who</body></message>"}).serve
+			w.net.Stranger("capulet.example", (&authoritative{cert: w.certificate(nil, "capulet.example"), verdict: says("valid"), bidi: true,
+				then: "<message from='juliet@capulet.example' to='romeo@montague.example' type='chat'><body>who</body></message>"}).serve)
 			romeo := w.online()
 			romeo.MustSend("<message to='juliet@capulet.example' type='chat'><body>hark</body></message>")
 			romeo.ExpectNothing()
@@ -113,7 +113,7 @@ func TestSpoofedSenderBothWays(t *testing.T) {
 func TestNothingIsRelayed(t *testing.T) {
 	inWorld(t, "", func(w *world) {
 		third := &authoritative{cert: w.certificate(nil, "third.example"), verdict: says(negotiate.Valid)}
-		w.net.Strangers["third.example"] = third.serve
+		w.net.Stranger("third.example", third.serve)
 		p := w.proved("dialback")
 		p.send(strings.Replace(hark, "romeo@montague.example", "benvolio@third.example", 1))
 		p.send(hark) // the stream goes on
@@ -188,8 +188,8 @@ func TestUnsolicitedDialback(t *testing.T) {
 		},
 	} {
 		inWorld(t, "", func(w *world) {
-			w.net.Strangers["evil.example"] = (&authoritative{cert: w.certificate(nil, "evil.example"),
-				verdict: func(q negotiate.Dialback) []negotiate.Dialback { return []negotiate.Dialback{answer(q)} }}).serve
+			w.net.Stranger("evil.example", (&authoritative{cert: w.certificate(nil, "evil.example"),
+				verdict: func(q negotiate.Dialback) []negotiate.Dialback { return []negotiate.Dialback{answer(q)} }}).serve)
 			p := w.call("evil.example", nil)
 			p.send(resultFrom("evil.example"))
 			if d, _, err := negotiate.ParseDialback(p.must()); err != nil || d.Verdict != negotiate.Failing {
@@ -226,7 +226,7 @@ func TestDialback(t *testing.T) {
 			inWorld(t, tt.config, func(w *world) {
 				romeo := w.online()
 				a := &authoritative{cert: w.certificate(tt.change, "evil.example"), verdict: says(tt.verdict)}
-				w.net.Strangers["evil.example"] = a.serve
+				w.net.Stranger("evil.example", a.serve)
 				from, to := "evil.example", "montague.example"
 				if tt.from != "" {
 					from = tt.from
@@ -262,9 +262,9 @@ func TestMultiplexing(t *testing.T) {
 	inWorld(t, "", func(w *world) {
 		romeo := w.online()
 		for _, d := range []string{"evil.example", "worse.example"} {
-			w.net.Strangers[d] = (&authoritative{cert: w.certificate(nil, d), verdict: says("valid")}).serve
+			w.net.Stranger(d, (&authoritative{cert: w.certificate(nil, d), verdict: says("valid")}).serve)
 		}
-		w.net.Strangers["third.example"] = (&authoritative{cert: w.certificate(nil, "third.example"), verdict: says("invalid")}).serve
+		w.net.Stranger("third.example", (&authoritative{cert: w.certificate(nil, "third.example"), verdict: says("invalid")}).serve)
 		p := w.call("evil.example", nil)
 		p.send(resultFrom("evil.example") + resultFrom("worse.example") + resultFrom("third.example"))
 		got := map[string]string{}
@@ -291,7 +291,7 @@ func TestMultiplexing(t *testing.T) {
 			var all strings.Builder
 			for i := range 200 {
 				d := fmt.Sprintf("d%d.example", i)
-				w.net.Strangers[d] = silent.serve
+				w.net.Stranger(d, silent.serve)
 				all.WriteString(resultFrom(d))
 			}
 			p := w.call("evil.example", nil)
@@ -324,7 +324,7 @@ func TestStartTLSInjection(t *testing.T) {
 		inWorld(t, "", func(w *world) {
 			w.net.Direct = false
 			answered := 0
-			w.net.Strangers["evil.example"] = func(c net.Conn, _ bool) {
+			w.net.Stranger("evil.example", func(c net.Conn, _ bool) {
 				answered++
 				go func() {
 					conn := stream.NewTCP(c, stream.Options{Server: true})
@@ -336,7 +336,7 @@ func TestStartTLSInjection(t *testing.T) {
 					conn.ReadElement() //nolint:errcheck // <starttls/>
 					conn.WriteBatch([][]byte{[]byte("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><stream:features/>")})
 				}()
-			}
+			})
 			romeo := w.online()
 			romeo.MustSend("<message to='x@evil.example' id='m'><body>hark</body></message>")
 			w.s.Pass(3 * time.Minute)
@@ -352,7 +352,7 @@ func TestStartTLSInjection(t *testing.T) {
 func TestStartTLSStripping(t *testing.T) {
 	inWorld(t, "", func(w *world) {
 		a := &authoritative{cert: w.certificate(nil, "evil.example"), verdict: says("valid")}
-		w.net.Strangers["evil.example"] = a.serve
+		w.net.Stranger("evil.example", a.serve)
 		p := w.connect(false)
 		p.header("evil.example", "montague.example")
 		for el := range p.features.Children() {
@@ -378,7 +378,7 @@ func TestStartTLSStripping(t *testing.T) {
 		inWorld(t, "", func(w *world) {
 			w.net.Direct = false
 			got := make(chan string, 10)
-			w.net.Strangers["evil.example"] = func(c net.Conn, _ bool) {
+			w.net.Stranger("evil.example", func(c net.Conn, _ bool) {
 				go func() {
 					conn := stream.NewTCP(c, stream.Options{Server: true})
 					if _, err := conn.ReadHeader(); err != nil {
@@ -389,7 +389,7 @@ func TestStartTLSStripping(t *testing.T) {
 					el, err := conn.ReadElement()
 					got <- fmt.Sprintf("%s %v", el.Raw(), err)
 				}()
-			}
+			})
 			romeo := w.online()
 			romeo.MustSend("<message to='x@evil.example' id='m'><body>hark</body></message>")
 			w.s.Pass(3 * time.Second) // the first connection is closed in peace

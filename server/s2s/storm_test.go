@@ -20,7 +20,7 @@ const errorOf = "<message type='error' ...><error ...><%s xmlns='urn:ietf:params
 func TestQueueIsBounded(t *testing.T) {
 	inWorld(t, "s2s.queue = \"20KiB\"", func(w *world) {
 		silent := &authoritative{mute: true}
-		w.net.Strangers["silent.example"] = silent.serve
+		w.net.Stranger("silent.example", silent.serve)
 		romeo := w.online()
 		body := strings.Repeat("x", 1000)
 		for i := range 40 {
@@ -46,7 +46,7 @@ func TestQueueIsBounded(t *testing.T) {
 func TestCircuitBreaker(t *testing.T) {
 	inWorld(t, "limits.ping_after = \"1h\"", func(w *world) {
 		calls := 0
-		w.net.Strangers["flaky.example"] = func(c net.Conn, _ bool) { calls++; c.Close() }
+		w.net.Stranger("flaky.example", func(c net.Conn, _ bool) { calls++; c.Close() })
 		romeo := w.online()
 		for i := range 600 { // ten minutes, a stanza a second
 			romeo.MustSend(fmt.Sprintf("<message to='x@flaky.example' id='m%d'><body>x</body></message>", i))
@@ -61,7 +61,7 @@ func TestCircuitBreaker(t *testing.T) {
 		}
 		w.s.Pass(6 * time.Minute)
 		a := &authoritative{cert: w.certificate(nil, "flaky.example"), verdict: says("valid")}
-		w.net.Strangers["flaky.example"] = a.serve
+		w.net.Stranger("flaky.example", a.serve)
 		romeo.MustSend("<message to='x@flaky.example' id='last'><body>x</body></message>")
 		romeo.ExpectNothing()
 		if n := w.s.Inside().Federation().Stats().Sent; n != 1 {
@@ -96,7 +96,7 @@ func TestOthersAreNotDelayed(t *testing.T) {
 		romeo, juliet := w.online(), other.MustBeOnline("juliet@capulet.example/balcony")[0]
 		for i := range 100 {
 			d := fmt.Sprintf("silent%d.example", i)
-			w.net.Strangers[d] = (&authoritative{mute: true}).serve
+			w.net.Stranger(d, (&authoritative{mute: true}).serve)
 			romeo.MustSend("<message to='x@" + d + "'><body>x</body></message>")
 		}
 		begun := time.Now()
@@ -229,7 +229,7 @@ func TestPolicies(t *testing.T) {
 		{"s2s.enabled = false", stanza.ErrRemoteServerNotFound.Condition},
 	} {
 		inWorld(t, "", func(w *world) {
-			w.net.Strangers["evil.example"] = (&authoritative{cert: w.certificate(nil, "evil.example"), verdict: says("valid")}).serve
+			w.net.Stranger("evil.example", (&authoritative{cert: w.certificate(nil, "evil.example"), verdict: says("valid")}).serve)
 			romeo := w.online()
 			p := w.proved("EXTERNAL")
 			romeo.MustSend("<message to='x@evil.example' id='0'><body>x</body></message>")
@@ -266,7 +266,7 @@ func TestCertificateOfOthers(t *testing.T) {
 			"right": {"evil.example"}, "wildcard": {"*.example"}, "wrong": {"capulet.example"}, "target": {"stranger.evil.example"}, "none": nil,
 		} {
 			inWorld(t, config, func(w *world) {
-				w.net.Strangers["evil.example"] = (&authoritative{cert: w.certificate(nil, names...), verdict: says("valid")}).serve
+				w.net.Stranger("evil.example", (&authoritative{cert: w.certificate(nil, names...), verdict: says("valid")}).serve)
 				romeo := w.online()
 				romeo.MustSend("<message to='x@evil.example' id='m'><body>x</body></message>")
 				w.s.Pass(3 * time.Second)
