@@ -140,9 +140,45 @@ func ReadWaiting(r *storage.Reader, owner, behind, upTo, read int64, rows, bytes
 // Taken takes the mark from a message that was handed over. drop deletes it as
 // well: it was kept for nothing else.
 func Taken(t *cluster.Turn, a *account.Actor, id int64, drop bool) {
-	t.Write(`DELETE FROM offline WHERE owner = $1 AND id = $2`, a.ID(), id)
+	one := []int64{id}
 	if drop {
-		t.Write(`DELETE FROM message WHERE owner = $1 AND id = $2`, a.ID(), id)
+		TakenAll(t, a, one, one)
+		return
 	}
-	marks.SetDurable(a, max(0, marks.Durable(a)-1))
+	TakenAll(t, a, one, nil)
+}
+
+// TakenAll takes the marks from messages, and deletes those of them that are to be
+// dropped: both lists are ids.
+func TakenAll(t *cluster.Turn, a *account.Actor, ids, drop []int64) {
+	writeEach(t, a, ids, unmark, unmarkSome)
+	writeEach(t, a, drop, remove, removeSome)
+	marks.SetDurable(a, max(0, marks.Durable(a)-len(ids)))
+}
+
+// together is how many messages one statement deletes.
+const together = 16
+
+// The same for one and for so many.
+const (
+	unmark     = `DELETE FROM offline WHERE owner = $1 AND id = $2`
+	unmarkSome = `DELETE FROM offline WHERE owner = $1 AND id IN ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`
+	remove     = `DELETE FROM message WHERE owner = $1 AND id = $2`
+	removeSome = `DELETE FROM message WHERE owner = $1 AND id IN ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`
+)
+
+// writeEach writes a statement that is meant for one message, or the same for some,
+// until it was written for each.
+func writeEach(t *cluster.Turn, a *account.Actor, ids []int64, one, some string) {
+	for ; len(ids) >= together; ids = ids[together:] {
+		args := make([]any, together+1)
+		args[0] = a.ID()
+		for i, id := range ids[:together] {
+			args[i+1] = id
+		}
+		t.Write(some, args...)
+	}
+	for _, id := range ids {
+		t.Write(one, a.ID(), id)
+	}
 }

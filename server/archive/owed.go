@@ -103,11 +103,17 @@ func Release(a *account.Actor, id int64) {
 
 // Acknowledged takes the marks from messages that a client has acknowledged.
 func Acknowledged(t *cluster.Turn, a *account.Actor, ids []int64) {
+	taken := make([]int64, 0, len(ids))
+	var drop []int64
 	for _, id := range ids {
 		if c := onTheWay.Live(a)[id]; c != nil {
-			Taken(t, a, id, c.transit)
+			taken = append(taken, id)
+			if c.transit {
+				drop = append(drop, id)
+			}
 		}
 	}
+	TakenAll(t, a, taken, drop)
 	t.After(cluster.EffectFunc(func(*cluster.Turn) {
 		for _, id := range ids {
 			delete(onTheWay.Live(a), id)

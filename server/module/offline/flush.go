@@ -167,16 +167,21 @@ func (p *page) Handle(t *cluster.Turn, ac cluster.Actor) {
 	}
 	p.confirms = p.to.Confirms
 	had := archive.Had.Get(p.to)
+	var taken, drop []int64
 	for n, m := range p.messages {
 		if p.messages[n].had = slices.Contains(had, m.id); p.messages[n].had {
 			continue // it waits for others
 		}
 		blocked := m.stanza != nil && blocklist.Blocks(a, m.stanza.From)
 		if !p.confirms || m.stanza == nil || blocked {
-			settle(t, a, m)
+			taken = append(taken, m.id)
+			if m.transit && m.stanza != nil { // what cannot be read stays
+				drop = append(drop, m.id)
+			}
 		}
 		p.messages[n].blocked = blocked
 	}
+	archive.TakenAll(t, a, taken, drop)
 	p.actor, p.last = a, last
 	t.After(p)
 }

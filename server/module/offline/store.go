@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"kith/server/account"
 	"kith/server/archive"
-	"kith/server/cluster"
 	"kith/server/storage"
 	"kith/xmpp/jid"
 	"kith/xmpp/ns"
@@ -68,10 +66,4 @@ func stamp(st *stanza.Stanza, host jid.JID, id int64, reason string) {
 		}
 	}
 	st.Add(delay.Delay{From: host, Stamp: archive.Time(id), Reason: reason})
-}
-
-// settle takes the mark from a message that is being handed over. One that was
-// kept for nothing else goes with it, unless it cannot be read.
-func settle(t *cluster.Turn, a *account.Actor, m message) {
-	archive.Taken(t, a, m.id, m.transit && m.stanza != nil)
 }
