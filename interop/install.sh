@@ -33,6 +33,9 @@ ngircd|command -v ngircd|the IRC server behind it
 gsasl|command -v gsasl|SCRAM with channel binding, computed by others
 python3|command -v python3|puppets of slixmpp
 python3-venv|test -e /usr/lib/python3/dist-packages/ensurepip -o -n "$(find /usr/lib/python3* -maxdepth 1 -name ensurepip 2>/dev/null)"|the environment slixmpp is installed in
+python3-gi|test -d /usr/lib/python3/dist-packages/gi|GLib for nbxmpp
+gir1.2-soup-3.0|ls /usr/lib/*/girepository-1.0/Soup-3.0.typelib >/dev/null 2>&1|HTTP for nbxmpp
+glib-networking|ls /usr/lib/*/gio/modules/libgiognutls.so >/dev/null 2>&1|TLS for nbxmpp
 nodejs|command -v node|puppets of @xmpp/client
 npm|command -v npm|installs @xmpp/client and oidc-provider
 slapd|test -x /usr/sbin/slapd|a directory (LDAP) that knows people; one of the tests' own
@@ -81,20 +84,25 @@ $(wanted)
 LIST
 fi
 
-# --- slixmpp ----------------------------------------------------------------
-# From PyPI, pinned: Debian's is years behind and seen by one Python only.
-venv=$cache/slixmpp
-if ! cmp -s "$here/slixmpp/requirements.txt" "$venv/installed.txt"; then
-	say "installing slixmpp in $venv: a client library in Python"
+# --- Python -----------------------------------------------------------------
+# From PyPI, pinned, each in an environment of its own: Debian's are years behind
+# and seen by one Python only.
+venv() { # NAME WHAT
+	venv=$cache/$1
+	cmp -s "$here/$1/requirements.txt" "$venv/installed.txt" && return
+	say "installing $1 in $venv: $2"
 	python=/usr/bin/python3
 	[ -x $python ] || python=python3
 	if rm -rf "$venv" && $python -m venv "$venv" &&
-		"$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/slixmpp/requirements.txt"; then
-		cp "$here/slixmpp/requirements.txt" "$venv/installed.txt"
+		"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$here/$1/requirements.txt"; then
+		cp "$here/$1/requirements.txt" "$venv/installed.txt"
 	else
-		lacks slixmpp "a client library in Python"
+		lacks "$1" "$2"
 	fi
-fi
+}
+
+venv slixmpp "a client library in Python"
+venv nbxmpp "Gajim's client library in Python"
 
 # --- @xmpp/client -----------------------------------------------------------
 if ! cmp -s "$here/xmppjs/package-lock.json" "$here/xmppjs/node_modules/installed.json"; then

@@ -34,20 +34,25 @@ var slixmpp = library{
 	// Python's ssl has no tls-exporter, so no mechanism with channel binding.
 	known: []string{"SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"},
 	command: func(t *testing.T, _ *server) *exec.Cmd {
-		cache := os.Getenv("KITH_INTEROP_CACHE")
-		if cache == "" {
-			dir, err := os.UserCacheDir()
-			if err != nil {
-				t.Fatal(err)
-			}
-			cache = filepath.Join(dir, "kith-interop")
-		}
-		python := filepath.Join(cache, "slixmpp", "bin", "python")
-		if !exists(t, filepath.Join(cache, "slixmpp", "installed.txt")) {
+		venv := filepath.Join(cacheDir(t), "slixmpp")
+		if !exists(t, filepath.Join(venv, "installed.txt")) {
 			unavailable(t, "slixmpp is not installed")
 		}
-		return exec.Command(python, filepath.Join("slixmpp", "puppet.py"))
+		return exec.Command(filepath.Join(venv, "bin", "python"), filepath.Join("slixmpp", "puppet.py"))
 	},
+}
+
+// cacheDir is where install.sh puts what is installed for these tests alone.
+func cacheDir(t *testing.T) string {
+	t.Helper()
+	if cache := os.Getenv("KITH_INTEROP_CACHE"); cache != "" {
+		return cache
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "kith-interop")
 }
 
 var xmppjs = library{
@@ -131,6 +136,7 @@ type result struct {
 	JID       string   `json:"jid"`
 	Offered   []string `json:"offered"`   // SASL mechanisms
 	Mechanism string   `json:"mechanism"` // the one used
+	Profile   string   `json:"profile"`   // of SASL, its namespace (nbxmpp)
 	TLS       string   `json:"tls"`
 
 	Identities []string  `json:"identities"` // category/type
