@@ -149,12 +149,8 @@ func Run(ctx context.Context, o Options, s Scenario) (*Report, error) {
 	if err := errors.Join(o.Check(), s.Check()); err != nil {
 		return nil, err
 	}
-	r := &run{o: o, open: map[*session]bool{}, caches: map[int]*sasl.Memory{}, report: newReport(o, s)}
-	var err error
-	if r.tls, err = o.tlsConfig(); err != nil {
-		return nil, err
-	}
-	if r.server, err = newProcesses(o.PIDs); err != nil {
+	r, err := newRun(o, &ledger{open: map[*session]bool{}, report: newReport(o, s)})
+	if err != nil {
 		return nil, err
 	}
 	err = s.run(ctx, r)

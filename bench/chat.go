@@ -59,6 +59,15 @@ func (b Chat) run(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
+	ends := make([][2]*session, b.Pairs)
+	for i := range ends {
+		ends[i] = [2]*session{sessions[2*i], sessions[2*i+1]}
+	}
+	return b.talk(ctx, r, ends)
+}
+
+// talk has the first of each two write to the second.
+func (b Chat) talk(ctx context.Context, r *run, ends [][2]*session) error {
 	if err := r.quiet(ctx); err != nil {
 		return err
 	}
@@ -66,9 +75,9 @@ func (b Chat) run(ctx context.Context, r *run) error {
 	defer cancel()
 	var m meter
 	stamps := newStamps()
-	pairs := make([]*pair, b.Pairs)
+	pairs := make([]*pair, len(ends))
 	for i := range pairs {
-		p := &pair{r: r, m: &m, stamps: stamps, from: sessions[2*i], to: sessions[2*i+1]}
+		p := &pair{r: r, m: &m, stamps: stamps, from: ends[i][0], to: ends[i][1]}
 		p.message = stamps.message(p.to.account, b.Body)
 		p.closed.Store(b.Rate == 0)
 		pairs[i] = p
@@ -86,7 +95,7 @@ func (b Chat) run(ctx context.Context, r *run) error {
 			m.pace(ctx, b.Rate, func(n int64, due time.Time) { pairs[n%int64(len(pairs))].sendDue(due) })
 		})
 	}
-	err = r.measure(ctx, b.Phases, b.Loop, &m, nil)
+	err := r.measure(ctx, b.Phases, b.Loop, &m, nil)
 	cancel()
 	if wait != nil {
 		wait()

@@ -24,6 +24,15 @@ type usage struct {
 	threads     int
 }
 
+func (u *usage) add(o usage) {
+	u.cpu += o.cpu
+	u.system += o.system
+	u.rss += o.rss
+	u.peak += o.peak
+	u.processes += o.processes
+	u.threads += o.threads
+}
+
 // processes are those of the server under test, with what they have started.
 type processes struct{ roots []int }
 

@@ -12,20 +12,38 @@ import (
 	"kith/xmpp/sasl"
 )
 
-// run is one measurement.
+// run is one measurement; one of two servers is two, with the ledger in common.
 type run struct {
 	o      Options
 	tls    *tls.Config
-	server processes
-	report *Report
+	server processes   // all that are measured
+	parts  []processes // of these, each of several servers; nil: there is one
+	*ledger
 
-	lost atomic.Int64 // sessions that ended by themselves
+	caches map[int]*sasl.Memory // guarded by mu
+	tokens tokens
+}
+
+// ledger is what is noted of a measurement.
+type ledger struct {
+	report *Report
+	lost   atomic.Int64 // sessions that ended by themselves
 
 	mu     sync.Mutex // guards what follows
 	open   map[*session]bool
 	closed traffic // of sessions that are no longer open
 	first  error   // the first trouble with a session
-	caches map[int]*sasl.Memory
+}
+
+// newRun makes what measures a server, and notes it in a ledger.
+func newRun(o Options, l *ledger) (*run, error) {
+	r := &run{o: o, ledger: l, caches: map[int]*sasl.Memory{}}
+	var err error
+	if r.tls, err = o.tlsConfig(); err != nil {
+		return nil, err
+	}
+	r.server, err = newProcesses(o.PIDs)
+	return r, err
 }
 
 // traffic is what sessions have received and sent: bytes on the wire, and bytes
@@ -159,18 +177,34 @@ func (r *run) quiet(ctx context.Context) error {
 type reading struct {
 	at     time.Time
 	server usage
+	parts  []time.Duration // the CPU time of each of several servers
 	own    time.Duration
 	traffic
 }
 
 func (r *run) read() reading {
-	return reading{server: r.server.read(), own: ownCPU(), traffic: r.traffic(), at: time.Now()}
+	now := reading{own: ownCPU(), traffic: r.traffic()}
+	for _, p := range r.parts {
+		u := p.read()
+		now.parts = append(now.parts, u.cpu)
+		now.server.add(u)
+	}
+	if len(r.parts) == 0 {
+		now.server = r.server.read()
+	}
+	now.at = time.Now()
+	return now
 }
 
 // since is what happened between two readings.
 func (b reading) since(a reading) reading {
 	b.server.cpu -= a.server.cpu
 	b.server.system -= a.server.system
+	parts := make([]time.Duration, len(b.parts))
+	for i := range parts {
+		parts[i] = b.parts[i] - a.parts[i]
+	}
+	b.parts = parts
 	b.own -= a.own
 	b.in -= a.in
 	b.out -= a.out
@@ -241,6 +275,9 @@ func (r *run) measure(ctx context.Context, p Phases, l Loop, m *meter, more func
 		f.add("deliveries_per_s", "deliveries/s", n/took.Seconds())
 		if r.server.known() {
 			f.add("server_cpu_us_per_delivery", "server CPU a delivery, µs", micros(spent.server.cpu, n))
+		}
+		for i, cpu := range spent.parts {
+			f.add(partNames()[i]+"_server_cpu_us_per_delivery", "  of that the "+partNames()[i]+" server's, µs", micros(cpu, n))
 		}
 		f.add("gen_cpu_us_per_delivery", "generator CPU a delivery, µs", micros(spent.own, n))
 		m.latency.figures(&f)

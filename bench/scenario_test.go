@@ -45,7 +45,7 @@ func start(t *testing.T, toml string) *host {
 	h := &host{data: filepath.Join(t.TempDir(), "data"), direct: ports[1]}
 	file := filepath.Join(t.TempDir(), "local.toml")
 	listen := fmt.Sprintf("[listen]\nclient = [%q]\nclient_tls = [%q]\nserver = []\nserver_tls = []\nadmin = []\n", ports[0], ports[1])
-	if err := os.WriteFile(file, []byte(listen+toml), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(toml+listen), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, err := config.LoadLocal(h.data, file)
@@ -140,6 +140,32 @@ func TestScenarios(t *testing.T) {
 			}
 		}
 	})
+	for _, profile := range []struct {
+		name, mechanism          string
+		sasl, bind, full, resume float64 // round trips
+	}{
+		{name: "", mechanism: "SCRAM-SHA-1", sasl: 3, bind: 5, full: 6, resume: 5},
+		{name: "sasl2", mechanism: "SCRAM-SHA-1", sasl: 3, bind: 3, full: 4, resume: 3},
+		{name: "fast", mechanism: "HT-SHA-256-NONE", sasl: 1, bind: 1, full: 2, resume: 1},
+	} {
+		t.Run("login and resume by "+profile.name, func(t *testing.T) {
+			manner, once := bench.Manner{Profile: profile.name}, bench.Repeats{Repetitions: 1}
+			r := measure(t, h.Options, bench.Login{Repeats: once, Manner: manner, Count: 4, Stages: []string{"sasl", "bind", "full"}})
+			between(t, r, "sasl_round_trips", profile.sasl, profile.sasl)
+			between(t, r, "bind_round_trips", profile.bind, profile.bind)
+			between(t, r, "full_round_trips", profile.full, profile.full)
+			for _, alive := range []bool{false, true} {
+				b := bench.Resume{Repeats: bench.Repeats{Repetitions: 2}, Manner: manner, Count: 4, Stages: []string{"tls", "resume"}, Alive: alive}
+				r := measure(t, h.Options, b)
+				between(t, r, "resume_round_trips", profile.resume, profile.resume)
+				between(t, r, "resume_per_s", 0.1, 1e6)
+				between(t, r, "tls_per_s", 0.1, 1e6)
+				if r.Mechanism != profile.mechanism || r.Lost != 0 {
+					t.Errorf("resumed by %s, %d sessions lost; want %s, 0", r.Mechanism, r.Lost, profile.mechanism)
+				}
+			}
+		})
+	}
 	t.Run("idle", func(t *testing.T) {
 		r := measure(t, h.Options, bench.Idle{Sessions: 6, Resume: true, Settle: []time.Duration{10 * time.Millisecond, 100 * time.Millisecond}})
 		between(t, r, "sessions", 6, 6)
@@ -199,6 +225,46 @@ func TestScenarios(t *testing.T) {
 		between(t, r, "store_per_s", 1, 1e6)
 		between(t, r, "fetch_per_s", 1, 1e6)
 	})
+}
+
+// TestFederationScenario: pairs of accounts of two domains, here of one server.
+func TestFederationScenario(t *testing.T) {
+	h := start(t, "hosts = ['localhost', 'other.localhost']\n[registration]\nmode = 'open'\nper_ip = 0\n")
+	there := h.Options
+	there.Domain = "other.localhost"
+	for _, o := range []bench.Options{h.Options, there} {
+		measure(t, o, bench.Register{Count: 5})
+	}
+	b := bench.Federation{
+		Chat:       bench.Chat{Loop: bench.Loop{Window: 2}, Phases: short, Pairs: 3, Body: 100},
+		PeerDomain: there.Domain, PeerAddress: there.Address, PeerPIDs: there.PIDs, PeerFirst: 2,
+	}
+	r := measure(t, h.Options, b)
+	between(t, r, "errors", 0, 0)
+	between(t, r, "deliveries_per_s", 1, 1e6)
+	all, _ := r.Median.Get("server_cpu_us_per_delivery")
+	first, _ := r.Median.Get("first_server_cpu_us_per_delivery")
+	between(t, r, "second_server_cpu_us_per_delivery", 0.99*(all-first), 1.01*(all-first)+1)
+	if !strings.Contains(r.Settings, "to other.localhost") {
+		t.Errorf("settings: %s", r.Settings)
+	}
+	b.Both, b.Rate = true, 100
+	r = measure(t, h.Options, b)
+	between(t, r, "offered_per_s", 50, 150)
+	between(t, r, "deliveries_per_s", 20, 180)
+
+	for want, change := range map[string]func(o *bench.Options, b *bench.Federation){
+		"are the same":                func(_ *bench.Options, b *bench.Federation) { b.PeerDomain = "localhost" },
+		"--server-pid and --peer-pid": func(_ *bench.Options, b *bench.Federation) { b.PeerPIDs = nil },
+		"no such process":             func(_ *bench.Options, b *bench.Federation) { b.PeerPIDs = []int{1 << 30} },
+		"at the second server":        func(_ *bench.Options, b *bench.Federation) { b.PeerFirst = 4 },
+	} {
+		o, f := h.Options, b
+		change(&o, &f)
+		if _, err := bench.Run(t.Context(), o, f); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
 }
 
 // TestAdvice: an error says what can be done about it.
@@ -322,6 +388,11 @@ func TestCheck(t *testing.T) {
 	for _, s := range []bench.Scenario{
 		bench.Register{},
 		bench.Login{Repeats: once, Count: 1}, bench.Login{Repeats: once, Count: 1, Stages: []string{"x"}}, bench.Login{Count: 1, Stages: []string{"tcp"}},
+		bench.Login{Repeats: once, Count: 1, Stages: []string{"tcp"}, Manner: bench.Manner{Profile: "x"}}, bench.Login{Repeats: once, Stages: []string{"tcp"}, Count: 1, Pause: -1},
+		bench.Resume{Repeats: once, Count: 1}, bench.Resume{Repeats: once, Count: 1, Stages: []string{"bind"}}, bench.Resume{Count: 1, Stages: []string{"resume"}},
+		bench.Resume{Repeats: once, Stages: []string{"resume"}}, bench.Resume{Repeats: once, Count: 1, Stages: []string{"resume"}, Manner: bench.Manner{Profile: "x"}},
+		bench.Federation{Chat: bench.Chat{Loop: loop, Phases: short, Pairs: 1, Body: 32}}, bench.Federation{PeerDomain: "a b"},
+		bench.Federation{PeerDomain: "a", PeerFirst: -1}, bench.Federation{PeerDomain: "a", Chat: bench.Chat{Loop: loop, Phases: short, Pairs: 1}},
 		bench.Idle{}, bench.Idle{Sessions: 1}, bench.Idle{Sessions: 1, Settle: []time.Duration{2, 1}},
 		bench.Chat{Loop: loop, Phases: short, Pairs: 1, Body: 31}, bench.Chat{Loop: loop, Phases: short, Body: 32},
 		bench.Chat{Loop: loop, Pairs: 1, Body: 32}, bench.Chat{Phases: short, Pairs: 1, Body: 32},

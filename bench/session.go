@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +47,8 @@ type features struct {
 	management, resume, carbons bool
 	resource                    string // if it is not the usual one
 	through                     func(net.Conn) net.Conn
+	profile                     string   // how it logs in
+	again                       *session // whose stream is resumed, in the place of binding a resource
 }
 
 // session is one client's connection.
@@ -63,14 +64,9 @@ type session struct {
 	done    chan struct{}         // closed when the reader has ended; nil: there is none
 	heed    func(xmltree.Element) // called for all that comes, also for what is answered at once; nil: nobody
 	csi     bool                  // XEP-0352 is offered
+	halted  atomic.Bool           // the reader ends: the client is about to come back
+	trips   int                   // round trips, since there is TLS
 }
-
-// unbound is a connection on which a mechanism without channel binding can be
-// chosen although the server has others: a client that knows no binding.
-type unbound struct{ *stream.TCP }
-
-// Bindings implements stream.Transport.
-func (unbound) Bindings() []sasl.Binding { return nil }
 
 // limits are wide: what the server sends is what is measured.
 func limits() xmltree.Limits {
@@ -89,7 +85,7 @@ func (r *run) connect(ctx context.Context, n int, to stage, want features) (*ses
 	if err != nil || to == stageTCP {
 		return s, err
 	}
-	if err := s.negotiate(ctx, to, want, r.steps(s, want)); err != nil {
+	if err := s.negotiate(ctx, to, want, r.steps(s, to, want)); err != nil {
 		s.close()
 		return nil, fmt.Errorf("log in as %s: %w", account, err)
 	}
@@ -115,19 +111,6 @@ func (r *run) dial(ctx context.Context, n int, account jid.JID, through func(net
 	s := &session{r: r, number: n, account: account, conn: stream.NewTCP(conn, stream.Options{Limits: limits()})}
 	r.opened(s)
 	return s, nil
-}
-
-func (r *run) steps(s *session, want features) []negotiate.Step {
-	n := s.number
-	login := negotiate.SASL{Credentials: sasl.Credentials{Username: r.name(n), Password: r.o.password(n), Memory: r.cache(n)}}
-	if r.o.Mechanism != anyMechanism {
-		login.Only = []string{r.o.Mechanism}
-	}
-	steps := []negotiate.Step{login, negotiate.Bind{Resource: cmp.Or(want.resource, resource)}, indication{s}}
-	if want.management {
-		steps = append(steps, negotiate.SM{Resume: want.resume})
-	}
-	return steps
 }
 
 // indication looks whether Client State Indication is offered (XEP-0352 §4.1).
@@ -170,26 +153,29 @@ func (s *session) negotiate(ctx context.Context, to stage, want features, steps 
 			return err
 		}
 	}
-	transport := stream.Transport(s.conn)
-	if o.Mechanism != anyMechanism && !isPlus(o.Mechanism) {
-		transport = unbound{s.conn}
-	}
 	if o.TLS != tlsNone {
 		steps = append([]negotiate.Step{negotiate.StartTLS{Config: s.r.tls, Timeout: o.Timeout, Required: true}}, steps...)
 	}
-	state, err := negotiate.Initiate(ctx, transport, negotiate.ClientOptions{
+	wire := &wire{TCP: s.conn, unbound: o.Mechanism != anyMechanism && !isPlus(o.Mechanism)}
+	state, err := negotiate.Initiate(ctx, wire, negotiate.ClientOptions{
 		Account: s.account, Steps: steps,
 		Until: func(st *negotiate.State) bool {
 			return to == stageTLS && st.Conn.Secure() || to == stageSASL && !st.User.IsZero()
 		},
 	})
 	if err != nil {
-		return err
+		return want.refused(state, err)
 	}
-	s.state, s.early = state, state.Early
+	s.state, s.early, s.trips = state, state.Early, wire.trips
 	state.Early = nil
-	s.r.report.saw(s.conn.TLS(), state.Mechanism)
+	mechanism := state.Mechanism
+	if want.profile == profileFast && !sasl.IsToken(mechanism) {
+		mechanism = "" // it was how the token was got
+	}
+	s.r.report.saw(s.conn.TLS(), mechanism)
 	switch {
+	case want.again != nil && to >= stageBind:
+		s.state.SM, s.handled = want.again.state.SM, want.again.handled
 	case to >= stageBind && want.management && state.SM == nil:
 		return errNoManagement
 	case to >= stageBind && want.resume && !state.SM.Resume:
@@ -240,6 +226,7 @@ func (s *session) write(b []byte) error { return s.conn.WriteBatch([][]byte{b}) 
 func (s *session) ask(ctx context.Context, typ string, to jid.JID, payload xmltree.Appender, other func(xmltree.Element)) (*stanza.Stanza, error) {
 	iq := stanza.New(stanza.IQ, typ, jid.JID{}, to, payload)
 	iq.ID = stream.NewID()
+	s.trips++
 	if err := s.send(iq); err != nil {
 		return nil, err
 	}
@@ -342,7 +329,7 @@ func (s *session) listen(on func(xmltree.Element), idle func()) {
 		for {
 			el, err := s.next()
 			if err != nil {
-				if !s.conn.Closing() {
+				if !s.conn.Closing() && !s.halted.Load() {
 					s.r.lost.Add(1)
 					s.r.remember(fmt.Errorf("session of %s: %w", s.account, err))
 				}

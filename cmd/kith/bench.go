@@ -15,15 +15,17 @@ import (
 )
 
 type benchCmd struct {
-	Register benchOf[bench.Register] `cmd:"" help:"Make the accounts for the other scenarios, as clients do (XEP-0077)."`
-	Login    benchOf[bench.Login]    `cmd:"" help:"Log in and out: what each stage of it costs."`
-	Idle     benchOf[bench.Idle]     `cmd:"" help:"Hold sessions that do nothing: memory of each."`
-	Chat     benchOf[bench.Chat]     `cmd:"" help:"Messages between pairs of accounts: speed, CPU time, latency."`
-	Presence benchOf[bench.Presence] `cmd:"" help:"Changes of presence, seen by an account's contacts."`
-	Phone    benchOf[bench.Phone]    `cmd:"" help:"A phone's day in little time: what wakes it up, and what it receives (XEP-0352)."`
-	Archive  benchOf[bench.Archive]  `cmd:"" help:"Read archives page by page (XEP-0313)."`
-	Offline  benchOf[bench.Offline]  `cmd:"" help:"Messages for accounts that are away: store and fetch."`
-	Table    benchTable              `cmd:"" help:"Make one table of several measurements."`
+	Register   benchOf[bench.Register]   `cmd:"" help:"Make the accounts for the other scenarios, as clients do (XEP-0077)."`
+	Login      benchOf[bench.Login]      `cmd:"" help:"Log in and out: what each stage of it costs."`
+	Resume     benchOf[bench.Resume]     `cmd:"" help:"Lose connections and come back (XEP-0198): what each stage of it costs."`
+	Idle       benchOf[bench.Idle]       `cmd:"" help:"Hold sessions that do nothing: memory of each."`
+	Chat       benchOf[bench.Chat]       `cmd:"" help:"Messages between pairs of accounts: speed, CPU time, latency."`
+	Federation benchOf[bench.Federation] `cmd:"" help:"Messages from the accounts of one server to those of another."`
+	Presence   benchOf[bench.Presence]   `cmd:"" help:"Changes of presence, seen by an account's contacts."`
+	Phone      benchOf[bench.Phone]      `cmd:"" help:"A phone's day in little time: what wakes it up, and what it receives (XEP-0352)."`
+	Archive    benchOf[bench.Archive]    `cmd:"" help:"Read archives page by page (XEP-0313)."`
+	Offline    benchOf[bench.Offline]    `cmd:"" help:"Messages for accounts that are away: store and fetch."`
+	Table      benchTable                `cmd:"" help:"Make one table of several measurements."`
 }
 
 // Help is shown below the list of scenarios.
