@@ -150,7 +150,7 @@ func (t *tabulation) set(server, row, figure, value string) {
 
 // essential tells the figures by which servers are compared.
 func essential(key string) bool {
-	for _, end := range []string{"_per_s", "_p50_ms", "_p99_ms", "_cpu_ms", "_cpu_us", "_us_per_delivery", "errors", "_per_message", "_per_page"} {
+	for _, end := range []string{"_per_s", "_p50_ms", "_p99_ms", "_cpu_ms", "_cpu_us", "_us_per_delivery", "errors", "_per_message", "_per_page", "_round_trips"} {
 		if strings.HasSuffix(key, end) {
 			return !strings.HasPrefix(key, "gen_") && !strings.Contains(key, "_gen_") && !strings.Contains(key, "bytes")
 		}

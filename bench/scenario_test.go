@@ -253,8 +253,8 @@ func TestFederationScenario(t *testing.T) {
 	}
 	b.Both, b.Rate = true, 100
 	r = measure(t, h.Options, b)
-	between(t, r, "offered_per_s", 50, 150)
-	between(t, r, "deliveries_per_s", 20, 180)
+	between(t, r, "offered_per_s", 20, 400)
+	between(t, r, "deliveries_per_s", 5, 400)
 
 	for want, change := range map[string]func(o *bench.Options, b *bench.Federation){
 		"are the same":                func(_ *bench.Options, b *bench.Federation) { b.PeerDomain = "localhost" },
