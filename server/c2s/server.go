@@ -147,6 +147,7 @@ func (s *Server) serve(c *client) {
 	c.conn.Close(err)
 	c.submit()
 	c.left(err)
+	c.conn.Closed() // by another, who tells the client why
 	s.ended(c, err)
 }
 

@@ -194,6 +194,7 @@ func (c *conn) serve() error {
 	c.written.Wait()
 	c.link.leave(c)
 	c.in.Stop()
+	c.tcp.Closed()
 	return err
 }
 

@@ -104,6 +104,7 @@ func (c *incoming) serve(direct bool) {
 	}
 	c.s.log.Info("stream of another server ended", attrs...)
 	close(c.done)
+	c.conn.Closed()
 }
 
 // negotiate goes as far as to TLS and SASL. Dialback may come at any time, so it is

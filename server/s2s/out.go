@@ -191,6 +191,7 @@ func (o *outgoing) serve() {
 	}
 	o.s.log.Info("stream to another server ended", attrs...)
 	close(o.done)
+	o.conn.Closed()
 }
 
 func (o *outgoing) read() (err error) {

@@ -75,6 +75,8 @@ func (c *transport) Open(h stream.Header, more ...xmltree.Appender) error {
 	return stream.Write(c, more...)
 }
 
+func (*transport) Closed() {}
+
 func (c *transport) Close(err error) error {
 	if !c.ended {
 		c.ended, c.closed = true, err

@@ -48,6 +48,7 @@ func Initiate(ctx context.Context, conn stream.Transport, o ClientOptions) (*Sta
 	stop := context.AfterFunc(ctx, func() { conn.Close(context.Canceled) })
 	err := initiate(ctx, st, o)
 	if !stop() {
+		conn.Closed()
 		return st, fmt.Errorf("negotiate stream: %w", ctx.Err())
 	}
 	if err != nil {

@@ -46,6 +46,7 @@ func Serve(ctx context.Context, conn stream.Transport, o ServerOptions) (*State,
 	s := &server{opts: o, st: &State{Conn: conn, tlsRequired: o.TLSRequired}}
 	err := s.run(ctx)
 	if !stop() {
+		conn.Closed()
 		return s.st, fmt.Errorf("negotiate stream: %w", ctx.Err())
 	}
 	if err != nil {

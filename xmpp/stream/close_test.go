@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -62,6 +63,35 @@ func TestCloseTellsWhy(t *testing.T) {
 			}
 			c.Close(err)
 		})
+	}
+}
+
+// TestCloseEndsRead: the reader is out at once, and does not wait with Close for the
+// peer.
+func TestCloseEndsRead(t *testing.T) {
+	const times = 8
+	var waited time.Duration
+	for range times {
+		s, c := kinds["tls over tcp"](t)
+		open(t, s, c)
+		begun, reader := time.Now(), make(chan error)
+		go func() {
+			_, err := s.ReadElement()
+			reader <- err
+		}()
+		for s.sock.reading.TryLock() { // until it reads
+			s.sock.reading.Unlock()
+			runtime.Gosched()
+		}
+		go s.Close(ErrConflict)
+		if err := <-reader; !errors.Is(err, ErrClosed) {
+			t.Errorf("the reader got %v, want ErrClosed", err)
+		}
+		waited += time.Since(begun)
+		c.sock.Conn.Close()
+	}
+	if waited > times*closeTimeout/2 {
+		t.Errorf("%d readers waited for %v", times, waited)
 	}
 }
 

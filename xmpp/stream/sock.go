@@ -36,6 +36,9 @@ type sock struct {
 	tryWriter TryWriter       // nil if there is a descriptor or no such thing
 	in, out   atomic.Uint64
 
+	reading sync.Mutex // held by a read that waits
+	stopped bool       // no other may; guarded by reading
+
 	// The reader's.
 	quick  bool // return errEmpty rather than wait
 	likely bool // the last read filled its buffer: there is more
@@ -85,17 +88,38 @@ func newSock(c net.Conn) *sock {
 
 // Read implements net.Conn for crypto/tls.
 func (s *sock) Read(p []byte) (n int, err error) {
-	switch {
-	case s.quick:
+	if s.quick {
 		n, err = s.readNow(p)
-	case s.raw != nil:
-		n, err = s.Conn.Read(p)
-	default:
-		n, err = s.readAhead(p)
+	} else {
+		n, err = s.readWaiting(p)
 	}
 	s.likely = n == len(p)
 	s.in.Add(uint64(n))
 	return n, err
+}
+
+func (s *sock) readWaiting(p []byte) (int, error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	switch {
+	case s.stopped:
+		return 0, net.ErrClosed
+	case s.raw != nil:
+		return s.Conn.Read(p)
+	}
+	return s.readAhead(p)
+}
+
+// stopReading ends a read that waits, and has no other begin. When it returns the
+// reader is out: it does not see that its deadline has passed if another is set
+// before it runs.
+func (s *sock) stopReading() {
+	if s.Conn.SetReadDeadline(time.Unix(1, 0)) != nil {
+		return // closed already, or closing ends the read
+	}
+	s.reading.Lock()
+	s.stopped = true
+	s.reading.Unlock()
 }
 
 // readNow reads what has come in. Unless the last read suggests that there is

@@ -34,6 +34,8 @@ type Conn interface {
 	// business (see ErrorFor), and then the connection. It takes at most about
 	// a second. Calls after the first do nothing.
 	Close(err error) error
+	// Closed waits until a Close that has begun is done.
+	Closed()
 }
 
 // Transport is a Conn with what is needed until its stream is negotiated.

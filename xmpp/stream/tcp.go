@@ -64,6 +64,8 @@ type TCP struct {
 	ready   bool // next and nextErr are the answer to the next ReadElement
 
 	closing atomic.Bool
+	closed  chan struct{} // closed when Close is done
+	rmu     sync.Mutex    // guards the deadline of reads: behind Close it is nobody else's
 
 	wmu       lock  // guards writing: a batch is written as one, and nothing behind the closing tag
 	opened    bool  // our header is out
@@ -79,7 +81,7 @@ func NewTCP(c net.Conn, o Options) *TCP {
 	}
 	s := newSock(c)
 	s.setKeep(true)
-	return &TCP{opts: o, sock: s, rw: s, dec: xmltree.NewDecoder(o.Limits), wmu: make(lock, 1)}
+	return &TCP{opts: o, sock: s, rw: s, dec: xmltree.NewDecoder(o.Limits), wmu: make(lock, 1), closed: make(chan struct{})}
 }
 
 // NetConn returns the connection underneath.
@@ -95,14 +97,15 @@ func (c *TCP) Counters() (in, out uint64) { return c.sock.in.Load(), c.sock.out.
 // SetLimits implements Transport. Only the reader may call it.
 func (c *TCP) SetLimits(l xmltree.Limits) { c.dec.SetLimits(l) }
 
-// SetReadDeadline bounds reads that wait; the zero time takes the bound away. Once
-// Close has been called it does not lengthen the time that Close allows.
+// SetReadDeadline bounds reads that wait; the zero time takes the bound away. It
+// does nothing once Close has been called.
 func (c *TCP) SetReadDeadline(t time.Time) error {
-	err := c.sock.SetReadDeadline(t)
-	if err == nil && c.closing.Load() {
-		return c.sock.SetReadDeadline(time.Now().Add(closeTimeout))
+	c.rmu.Lock()
+	defer c.rmu.Unlock()
+	if c.closing.Load() {
+		return nil
 	}
-	return err
+	return c.sock.SetReadDeadline(t)
 }
 
 // ReadHeader implements Transport.

@@ -162,6 +162,7 @@ func (c *TCP) Close(err error) error {
 	if !c.closing.CompareAndSwap(false, true) {
 		return nil
 	}
+	defer close(c.closed)
 	e := ErrorFor(err)
 	end := time.Now().Add(closeTimeout)
 	// Whoever is writing gets no more time than we do. Where the connection
@@ -170,12 +171,21 @@ func (c *TCP) Close(err error) error {
 		c.wmu.Lock()
 		c.farewell(e)
 		c.wmu.Unlock()
-		c.sock.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // ends a read that waits; if not, closing does
+		c.rmu.Lock()
+		c.sock.stopReading()
+		c.rmu.Unlock()
 		if e != nil || err == nil {
 			c.linger(end)
 		}
 	}
 	return c.sock.Close()
+}
+
+// Closed implements Conn.
+func (c *TCP) Closed() {
+	if c.closing.Load() {
+		<-c.closed
+	}
 }
 
 // Closing reports whether Close has been called: what the peer then ends its
