@@ -39,8 +39,14 @@ func streams() []string {
 	return list
 }
 
-// TestSplits: the pieces in which bytes arrive change neither trees nor errors.
+// TestSplits: the pieces in which bytes arrive change neither trees nor errors. The race
+// detector has nothing to find in it: there it is cut in a few places, in all of them
+// without it (tools/checks.sh crowd).
 func TestSplits(t *testing.T) {
+	apart := 1
+	if raceEnabled {
+		apart = 9
+	}
 	limits := []Limits{{}, {Bytes: 250, Depth: 2, Elements: 3, Attrs: 3, Namespaces: 2}, {Bytes: 125, Skip: 1000, Namespaces: 2}}
 	for _, in := range streams() {
 		if len(in) > 3000 {
@@ -55,7 +61,9 @@ func TestSplits(t *testing.T) {
 			}
 			every := make([]int, 0, len(in))
 			for i := range len(in) {
-				check(i)
+				if i%apart == 0 {
+					check(i)
+				}
 				every = append(every, i)
 			}
 			check(every...)

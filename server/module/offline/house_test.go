@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"kith/server/account"
+	"kith/server/account/accounttest"
 	"kith/server/archive"
 	"kith/server/cluster"
 	"kith/server/config"
@@ -67,9 +68,7 @@ func newHouse(t *testing.T, limits func(*config.Limits), names ...string) *house
 	h.open()
 	h.accounts.OnChange(func(j jid.JID) { h.router.Changed(j) })
 	for _, n := range names {
-		if err := h.accounts.Create(ctx, jid.MustParse(n+"@"+capulet), "secret", false); err != nil {
-			t.Fatal(err)
-		}
+		accounttest.Create(t, h.accounts, jid.MustParse(n+"@"+capulet))
 	}
 	return h
 }
