@@ -44,6 +44,29 @@ type house struct {
 
 const capulet = "capulet.example"
 
+// inHouse runs a test in a bubble of synctest, with a house in which romeo and juliet
+// have accounts.
+func inHouse(t *testing.T, limits func(*config.Limits), test func(t *testing.T, h *house)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, limits, "romeo", "juliet")
+		defer h.close()
+		test(t, h)
+	})
+}
+
+// With fewUnacked, and roomy for a device, a page is ten messages: a quarter of what
+// may be unacknowledged.
+func fewUnacked(l *config.Limits) { l.UnackedStanzas = 40 }
+
+var roomy = session.Limits{QueueBytes: 1 << 20, UnackedBytes: 1 << 20, Unacked: 40}
+
+// acknowledges has the device acknowledge what it gets (XEP-0198).
+func (d *device) acknowledges() {
+	d.EnableAcks(nil)
+	d.router.Confirms(d.Session)
+}
+
 // newHouse opens a house with accounts for these names. It runs in a synctest bubble.
 func newHouse(t *testing.T, limits func(*config.Limits), names ...string) *house {
 	t.Helper()

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"kith/server/account"
-	"kith/server/config"
 	"kith/server/route"
 	"kith/server/session"
 )
@@ -26,9 +25,7 @@ func state(id int) string {
 // RFC 6120 §10.1: what comes while offline messages are handed over follows them,
 // kept or not.
 func TestOrderBetweenPages(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, nil, "romeo", "juliet")
-		defer h.close()
+	inHouse(t, nil, func(t *testing.T, h *house) {
 		h.leave(250)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{})
@@ -47,9 +44,7 @@ func TestOrderBetweenPages(t *testing.T) {
 
 // The same before the first page is read.
 func TestOrderBeforeTheFirstPage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, nil, "romeo", "juliet")
-		defer h.close()
+	inHouse(t, nil, func(t *testing.T, h *house) {
 		h.leave(30)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{})
@@ -64,15 +59,11 @@ func TestOrderBeforeTheFirstPage(t *testing.T) {
 // What a client that does not acknowledge is owed, the next session gets, in
 // order too.
 func TestOrderLostMeanwhile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, func(l *config.Limits) { l.UnackedStanzas = 40 }, "romeo", "juliet")
-		defer h.close()
+	inHouse(t, fewUnacked, func(t *testing.T, h *house) {
 		h.leave(25)
 		romeo := h.connect("romeo/orchard", session.Limits{})
-		limits := session.Limits{QueueBytes: 1 << 20, UnackedBytes: 1 << 20, Unacked: 40}
-		balcony, chamber := h.connect("juliet/balcony", limits), h.connect("juliet/chamber", limits)
-		balcony.EnableAcks(nil)
-		h.router.Confirms(balcony.Session)
+		balcony, chamber := h.connect("juliet/balcony", roomy), h.connect("juliet/chamber", roomy)
+		balcony.acknowledges()
 		balcony.send(`<presence/>`)
 		romeo.send(chat(25), chat(26))
 		time.Sleep(time.Minute)
@@ -89,15 +80,11 @@ func TestOrderLostMeanwhile(t *testing.T) {
 
 // The same while the other session is there, which has what came meanwhile.
 func TestOrderTakenOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, func(l *config.Limits) { l.UnackedStanzas = 40 }, "romeo", "juliet")
-		defer h.close()
+	inHouse(t, fewUnacked, func(t *testing.T, h *house) {
 		h.leave(25)
 		romeo := h.connect("romeo/orchard", session.Limits{})
-		limits := session.Limits{QueueBytes: 1 << 20, UnackedBytes: 1 << 20, Unacked: 40}
-		balcony, chamber := h.connect("juliet/balcony", limits), h.connect("juliet/chamber", limits)
-		balcony.EnableAcks(nil)
-		h.router.Confirms(balcony.Session)
+		balcony, chamber := h.connect("juliet/balcony", roomy), h.connect("juliet/chamber", roomy)
+		balcony.acknowledges()
 		balcony.send(`<presence/>`)
 		chamber.send(`<presence/>`)
 		wantIDs(t, ids(balcony.received()), 0, 10)
@@ -112,9 +99,7 @@ func TestOrderTakenOver(t *testing.T) {
 
 // A session that gets nothing any more gets what was on its way to it.
 func TestOrderUnfitMeanwhile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, nil, "romeo", "juliet")
-		defer h.close()
+	inHouse(t, nil, func(t *testing.T, h *house) {
 		h.leave(150)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{})
@@ -131,9 +116,7 @@ func TestOrderUnfitMeanwhile(t *testing.T) {
 
 // When the messages cannot be read, what waited behind them does not wait on.
 func TestOrderReadFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, nil, "romeo", "juliet")
-		defer h.close()
+	inHouse(t, nil, func(t *testing.T, h *house) {
 		h.leave(150)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{})
@@ -163,14 +146,11 @@ func TestOrderReadFails(t *testing.T) {
 // What waits counts as queued: a client that takes nothing is lost, and nothing
 // with it.
 func TestOrderBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, func(l *config.Limits) { l.UnackedStanzas = 40 }, "romeo", "juliet")
-		defer h.close()
+	inHouse(t, fewUnacked, func(t *testing.T, h *house) {
 		h.leave(25)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{QueueBytes: 20_000, UnackedBytes: 1 << 20, Unacked: 40})
-		juliet.EnableAcks(nil)
-		h.router.Confirms(juliet.Session)
+		juliet.acknowledges()
 		juliet.send(`<presence/>`)
 		n := 25
 		for ; n < 1000 && juliet.Cause() == nil; n++ {
@@ -191,14 +171,11 @@ func TestOrderBounded(t *testing.T) {
 
 // A session that waits over a restart goes on with them, in order.
 func TestOrderStored(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, func(l *config.Limits) { l.UnackedStanzas = 40 }, "romeo", "juliet")
-		defer h.close()
+	inHouse(t, fewUnacked, func(t *testing.T, h *house) {
 		h.leave(25)
 		romeo := h.connect("romeo/orchard", session.Limits{})
-		juliet := h.connect("juliet/balcony", session.Limits{QueueBytes: 1 << 20, UnackedBytes: 1 << 20, Unacked: 40})
-		juliet.EnableAcks(nil)
-		h.router.Confirms(juliet.Session)
+		juliet := h.connect("juliet/balcony", roomy)
+		juliet.acknowledges()
 		juliet.MakeResumable("x", time.Hour, func() {})
 		juliet.send(`<presence/>`)
 		romeo.send(chat(25), chat(26))
@@ -234,7 +211,7 @@ func (h *house) restart(d *device) {
 	if err != nil || len(list) != 1 {
 		h.Fatalf("stored are %v: %v", list, err)
 	}
-	d.Session = session.Restore(list[0].Session, session.NewInbound(1000, 1<<20, nil), session.Limits{QueueBytes: 1 << 20, UnackedBytes: 1 << 20, Unacked: 40}, func() {})
+	d.Session = session.Restore(list[0].Session, session.NewInbound(1000, 1<<20, nil), roomy, func() {})
 	d.conn = newConn()
 	h.router.Restore(d.Session, list[0])
 }
