@@ -44,17 +44,6 @@ type house struct {
 
 const capulet = "capulet.example"
 
-// inHouse runs a test in a bubble of synctest, with a house in which romeo and juliet
-// have accounts.
-func inHouse(t *testing.T, limits func(*config.Limits), test func(t *testing.T, h *house)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, limits, "romeo", "juliet")
-		defer h.close()
-		test(t, h)
-	})
-}
-
 // With fewUnacked, and roomy for a device, a page is ten messages: a quarter of what
 // may be unacknowledged.
 func fewUnacked(l *config.Limits) { l.UnackedStanzas = 40 }
@@ -67,8 +56,9 @@ func (d *device) acknowledges() {
 	d.router.Confirms(d.Session)
 }
 
-// newHouse opens a house with accounts for these names. It runs in a synctest bubble.
-func newHouse(t *testing.T, limits func(*config.Limits), names ...string) *house {
+// newHouse opens a house in which romeo and juliet have accounts, until the test ends. It
+// runs in a synctest bubble.
+func newHouse(t *testing.T, limits func(*config.Limits)) *house {
 	t.Helper()
 	ctx := context.Background()
 	h := &house{T: t, config: config.Local(t.TempDir()), log: slog.New(slog.NewTextHandler(logger{t}, nil))}
@@ -90,9 +80,10 @@ func newHouse(t *testing.T, limits func(*config.Limits), names ...string) *house
 	}
 	h.open()
 	h.accounts.OnChange(func(j jid.JID) { h.router.Changed(j) })
-	for _, n := range names {
+	for _, n := range []string{"romeo", "juliet"} {
 		accounttest.Create(t, h.accounts, jid.MustParse(n+"@"+capulet))
 	}
+	t.Cleanup(h.close)
 	return h
 }
 
@@ -111,7 +102,6 @@ func (h *house) open() {
 	h.router.Start(h.cluster)
 }
 
-// close ends the house. It runs in a synctest bubble.
 func (h *house) close() {
 	if err := h.cluster.Close(context.Background()); err != nil {
 		h.Error(err)

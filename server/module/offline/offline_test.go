@@ -60,7 +60,8 @@ func (h *house) wantMarked(marked int) {
 }
 
 func TestPagesInOrder(t *testing.T) {
-	inHouse(t, nil, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
 		h.leave(350)
 		juliet := h.connect("juliet/balcony", session.Limits{})
 		juliet.send(`<presence/>`)
@@ -71,7 +72,8 @@ func TestPagesInOrder(t *testing.T) {
 
 // A client that reads nothing gets one page, and the rest when it has taken that.
 func TestSlowClient(t *testing.T) {
-	inHouse(t, fewUnacked, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, fewUnacked)
 		h.leave(25)
 		juliet := h.connect("juliet/balcony", roomy)
 		juliet.EnableAcks(nil)
@@ -90,7 +92,8 @@ func TestSlowClient(t *testing.T) {
 }
 
 func TestMostAtATime(t *testing.T) {
-	inHouse(t, nil, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
 		h.leave(1003)
 		juliet := h.connect("juliet/balcony", session.Limits{})
 		juliet.send(`<presence/>`, `<presence><show>away</show></presence>`)
@@ -104,7 +107,8 @@ func TestMostAtATime(t *testing.T) {
 
 // XEP-0160 §2: a session of negative priority gets nothing, nor does one that is not available.
 func TestUnfit(t *testing.T) {
-	inHouse(t, nil, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
 		h.leave(1)
 		juliet := h.connect("juliet/balcony", session.Limits{})
 		juliet.send(`<presence><priority>-1</priority></presence>`)
@@ -120,7 +124,8 @@ func TestUnfit(t *testing.T) {
 
 // One session of the account gets them; when it is lost, the next one goes on.
 func TestOneSessionThenTheNext(t *testing.T) {
-	inHouse(t, fewUnacked, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, fewUnacked)
 		h.leave(35)
 		balcony, chamber := h.connect("juliet/balcony", roomy), h.connect("juliet/chamber", roomy)
 		balcony.EnableAcks(nil)
@@ -139,7 +144,8 @@ func TestOneSessionThenTheNext(t *testing.T) {
 
 // A session that has ended when the page is ready gets nothing, and nothing is lost.
 func TestEndedMeanwhile(t *testing.T) {
-	inHouse(t, nil, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		romeo.send(fmt.Sprintf(`<message to='juliet@%s' id='0'><body>for ever</body></message>`, capulet),
 			fmt.Sprintf(`<message to='juliet@%s' id='1'><body>for now</body><no-permanent-store xmlns='urn:xmpp:hints'/></message>`, capulet))
@@ -168,7 +174,8 @@ func TestEndedMeanwhile(t *testing.T) {
 
 // What a stranger writes in our name does not get through (XEP-0203 §5, XEP-0359 §3).
 func TestForged(t *testing.T) {
-	inHouse(t, nil, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		romeo.send(`<message to='juliet@capulet.example' id='0'><body>hark</body>` +
 			`<delay xmlns='urn:xmpp:delay' from='capulet.example' stamp='1999-01-01T00:00:00Z'/>` +
@@ -191,7 +198,8 @@ func TestForged(t *testing.T) {
 
 // A stored message that cannot be read is skipped, once.
 func TestPoison(t *testing.T) {
-	inHouse(t, nil, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
 		h.leave(3)
 		key := account.Key(jid.MustParse("juliet@" + capulet))
 		h.cluster.Send(key, write(`UPDATE message SET stanza = $1 WHERE id = (SELECT min(id) FROM message WHERE NOT outgoing)`, []byte("<mess")))
@@ -216,7 +224,8 @@ func (item) Fail(*cluster.Turn, error) {}
 
 // When the commit fails, presence is handled again, and does the same again.
 func TestCommitFails(t *testing.T) {
-	inHouse(t, nil, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
 		h.leave(3)
 		chamber := h.connect("juliet/chamber", session.Limits{})
 		chamber.send(`<presence><priority>-1</priority></presence>`)

@@ -25,7 +25,8 @@ func state(id int) string {
 // RFC 6120 §10.1: what comes while offline messages are handed over follows them,
 // kept or not.
 func TestOrderBetweenPages(t *testing.T) {
-	inHouse(t, nil, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
 		h.leave(250)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{})
@@ -44,7 +45,8 @@ func TestOrderBetweenPages(t *testing.T) {
 
 // The same before the first page is read.
 func TestOrderBeforeTheFirstPage(t *testing.T) {
-	inHouse(t, nil, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
 		h.leave(30)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{})
@@ -59,7 +61,8 @@ func TestOrderBeforeTheFirstPage(t *testing.T) {
 // What a client that does not acknowledge is owed, the next session gets, in
 // order too.
 func TestOrderLostMeanwhile(t *testing.T) {
-	inHouse(t, fewUnacked, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, fewUnacked)
 		h.leave(25)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		balcony, chamber := h.connect("juliet/balcony", roomy), h.connect("juliet/chamber", roomy)
@@ -80,7 +83,8 @@ func TestOrderLostMeanwhile(t *testing.T) {
 
 // The same while the other session is there, which has what came meanwhile.
 func TestOrderTakenOver(t *testing.T) {
-	inHouse(t, fewUnacked, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, fewUnacked)
 		h.leave(25)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		balcony, chamber := h.connect("juliet/balcony", roomy), h.connect("juliet/chamber", roomy)
@@ -99,7 +103,8 @@ func TestOrderTakenOver(t *testing.T) {
 
 // A session that gets nothing any more gets what was on its way to it.
 func TestOrderUnfitMeanwhile(t *testing.T) {
-	inHouse(t, nil, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
 		h.leave(150)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{})
@@ -116,7 +121,8 @@ func TestOrderUnfitMeanwhile(t *testing.T) {
 
 // When the messages cannot be read, what waited behind them does not wait on.
 func TestOrderReadFails(t *testing.T) {
-	inHouse(t, nil, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
 		h.leave(150)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{})
@@ -146,7 +152,8 @@ func TestOrderReadFails(t *testing.T) {
 // What waits counts as queued: a client that takes nothing is lost, and nothing
 // with it.
 func TestOrderBounded(t *testing.T) {
-	inHouse(t, fewUnacked, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, fewUnacked)
 		h.leave(25)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{QueueBytes: 20_000, UnackedBytes: 1 << 20, Unacked: 40})
@@ -171,7 +178,8 @@ func TestOrderBounded(t *testing.T) {
 
 // A session that waits over a restart goes on with them, in order.
 func TestOrderStored(t *testing.T) {
-	inHouse(t, fewUnacked, func(t *testing.T, h *house) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, fewUnacked)
 		h.leave(25)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", roomy)
