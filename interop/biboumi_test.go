@@ -17,6 +17,7 @@ import (
 // TestBiboumi: people on XMPP and on IRC talk in a channel, through a gateway that
 // others wrote, which is a component of the server.
 func TestBiboumi(t *testing.T) {
+	t.Parallel()
 	eachServerWith(t, setup{component: componentDomain}, func(t *testing.T, s *server) {
 		irc := startIRC(t)
 		startBiboumi(t, s)

@@ -23,8 +23,10 @@ func needs(t *testing.T, s *server, feature string, announced bool) {
 
 // TestBlocking walks through XEP-0191: romeo blocks juliet, who is a contact.
 func TestBlocking(t *testing.T) {
+	t.Parallel()
 	for _, l := range pairings {
 		t.Run(l[0].name+" and "+l[1].name, func(t *testing.T) {
+			t.Parallel()
 			eachServer(t, func(t *testing.T, s *server) {
 				p := meet(t, s, l[0], l[1])
 				features := p.romeo.do(t, order{Do: "iq", Ask: "info", To: s.domain}).Features

@@ -20,6 +20,7 @@ import (
 // computes from the channel's data (RFC 5802 §6, RFC 9266). It knows
 // tls-exporter and tls-unique only, not tls-server-end-point.
 func TestChannelBinding(t *testing.T) {
+	t.Parallel()
 	gsasl := program(t, "gsasl")
 	eachServer(t, func(t *testing.T, s *server) {
 		register(t, s, "juliet")

@@ -27,6 +27,7 @@ const componentDomain = "other.localhost"
 
 // TestSlixmppComponent: a component of slixmpp's, and a user of it.
 func TestSlixmppComponent(t *testing.T) {
+	t.Parallel()
 	eachServerWith(t, setup{component: componentDomain}, func(t *testing.T, s *server) {
 		python := slixmpp.command(t, s).Path
 		host, port, err := net.SplitHostPort(s.components)
@@ -40,6 +41,7 @@ func TestSlixmppComponent(t *testing.T) {
 
 // TestGateway: the same with ours.
 func TestGateway(t *testing.T) {
+	t.Parallel()
 	eachServerWith(t, setup{component: componentDomain}, func(t *testing.T, s *server) {
 		g := gateway.New(gateway.Config{Domain: jid.MustParse(componentDomain), Secret: componentSecret, Addr: s.components,
 			Identities: []disco.Identity{{Category: "gateway", Type: "irc"}}})

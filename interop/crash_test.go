@@ -37,6 +37,7 @@ const unread = 100 * time.Millisecond
 // (XEP-0359). Where the server is not killed but stopped, who has lost the
 // connection resumes and has all of it once.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	seed := *crashSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
@@ -50,6 +51,7 @@ func TestCrash(t *testing.T) {
 		crashes(t, s, seed, cycles)
 	}, "mam")
 	t.Run("kith on postgres", func(t *testing.T) {
+		t.Parallel()
 		crashes(t, startKithOn(t, storagetest.PostgresURL(t)), seed, *crashPostgresCycles)
 	})
 }

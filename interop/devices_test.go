@@ -11,8 +11,10 @@ import (
 // TestDevices: somebody's devices show the same conversation. Carbons, client
 // state and the archive by the libraries' own calls.
 func TestDevices(t *testing.T) {
+	t.Parallel()
 	for _, l := range pairings {
 		t.Run(l[0].name+" and "+l[1].name, func(t *testing.T) {
+			t.Parallel()
 			eachServer(t, func(t *testing.T, s *server) {
 				w := &devices{pair: meet(t, s, l[0], l[1])}
 				// What knows neither carbons nor the archive is there too.

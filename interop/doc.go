@@ -5,6 +5,9 @@
 //	interop/install.sh
 //	go test -tags interop ./interop
 //
+// They wait more than they compute, so that all are parallel; make test runs four
+// at a time.
+//
 // Every walk is made against each server of the list, Kith and its peers alike,
 // so that what fails against Kith alone is Kith's fault. A library is driven
 // by a puppet, a small program in the library's own language that takes orders

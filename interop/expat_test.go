@@ -43,6 +43,7 @@ for line in sys.stdin:
 // read with, what we write of elements that we have read: it must accept each and
 // see what we saw.
 func TestSmugglingBetweenTwoParsers(t *testing.T) {
+	t.Parallel()
 	cmd := exec.Command("python3", "-c", expatScript)
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -22,6 +22,7 @@ var others = []struct {
 
 // TestFederation is what two people at two servers do, in both directions.
 func TestFederation(t *testing.T) {
+	t.Parallel()
 	for _, other := range others {
 		for _, way := range []struct {
 			name string
@@ -32,6 +33,7 @@ func TestFederation(t *testing.T) {
 			{"bidi", manner{}},
 		} {
 			t.Run(other.name+"/"+way.name, func(t *testing.T) {
+				t.Parallel()
 				f := newFederation(t)
 				here := f.kith(t, "kith.fed.example", way.m)
 				there := other.start(f, t, "other.fed.example", way.m)
@@ -40,6 +42,7 @@ func TestFederation(t *testing.T) {
 			})
 		}
 		t.Run(other.name+"/other first", func(t *testing.T) {
+			t.Parallel()
 			f := newFederation(t)
 			here := f.kith(t, "kith.fed.example", manner{oneWay: true})
 			there := other.start(f, t, "other.fed.example", manner{oneWay: true})
@@ -110,6 +113,7 @@ func together(t *testing.T, a, b *fellow, there *federated) {
 // TestFederationCertificates is the matrix of certificates, at either end, and of
 // what the two make of it. Prosody judges as strictly as Kith.
 func TestFederationCertificates(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		cert    certificate
@@ -127,6 +131,7 @@ func TestFederationCertificates(t *testing.T) {
 	} {
 		for _, whose := range []string{"kith", "prosody"} {
 			t.Run(tt.name+"/of "+whose, func(t *testing.T) {
+				t.Parallel()
 				f := newFederation(t)
 				good, bad := manner{lenient: tt.lenient, oneWay: true}, manner{lenient: tt.lenient, oneWay: true, cert: tt.cert}
 				ours, theirs := good, bad
@@ -154,8 +159,10 @@ func TestFederationCertificates(t *testing.T) {
 
 // TestFederationRestart: either server stops and starts, and the other finds it again.
 func TestFederationRestart(t *testing.T) {
+	t.Parallel()
 	for _, other := range others {
 		t.Run(other.name, func(t *testing.T) {
+			t.Parallel()
 			f := newFederation(t)
 			here, there := f.kith(t, "kith.fed.example", manner{}), other.start(f, t, "other.fed.example", manner{})
 			romeo, juliet := here.logIn(t, "romeo", true), there.logIn(t, "juliet", true)

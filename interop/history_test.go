@@ -11,6 +11,7 @@ import (
 // TestHistory: a library pages through the archive both ways, and finds there
 // what was said while it was away.
 func TestHistory(t *testing.T) {
+	t.Parallel()
 	s := startKith(t, setup{})
 	p := meet(t, s, slixmpp, slixmpp)
 	const n = 25

@@ -52,7 +52,7 @@ func kith(t *testing.T) string {
 			return
 		}
 		built.path = filepath.Join(built.dir, "kith")
-		cmd := exec.Command("go", "build", "-o", built.path, "kith/cmd/kith")
+		cmd := exec.Command("go", "build", "-trimpath", "-o", built.path, "kith/cmd/kith")
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		built.out, built.err = cmd.CombinedOutput()
 	})

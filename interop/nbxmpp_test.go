@@ -27,6 +27,7 @@ var nbxmpp = library{
 // TestNbxmpp: Gajim's library, which logs in by XEP-0388 where it is offered, binds and
 // resumes behind that as of old, and speaks with slixmpp.
 func TestNbxmpp(t *testing.T) {
+	t.Parallel()
 	eachServer(t, func(t *testing.T, s *server) {
 		p := &pair{s: s, left: startPuppet(t, nbxmpp, s), right: startPuppet(t, slixmpp, s)}
 		register(t, s, "juliet")

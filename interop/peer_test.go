@@ -82,14 +82,18 @@ var servers = []struct {
 }
 
 // eachServer runs the test against every server. Modules are what a peer
-// needs besides the usual; Kith has all of them on.
+// needs besides the usual; Kith has all of them on. The servers are tested at the same
+// time, and other tests beside them: most of what they do is to wait for programs.
 func eachServer(t *testing.T, test func(t *testing.T, s *server), modules ...string) {
 	eachServerWith(t, setup{modules: modules}, test)
 }
 
 func eachServerWith(t *testing.T, with setup, test func(t *testing.T, s *server)) {
 	for _, s := range servers {
-		t.Run(s.name, func(t *testing.T) { test(t, s.start(t, with)) })
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, s.start(t, with))
+		})
 	}
 }
 

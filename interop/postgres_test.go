@@ -17,6 +17,7 @@ import (
 // TestPostgres: the program keeps what it is trusted with in PostgreSQL, across a
 // restart, and nothing beside it.
 func TestPostgres(t *testing.T) {
+	t.Parallel()
 	s := startKithOn(t, storagetest.PostgresURL(t))
 	romeo := login(t, s, "romeo", "orchard", true)
 	juliet := login(t, s, "juliet", "balcony", true)
@@ -82,6 +83,7 @@ func TestPostgres(t *testing.T) {
 
 // TestPostgresMissing: the program says what to do and ends with status 1.
 func TestPostgresMissing(t *testing.T) {
+	t.Parallel()
 	base := storagetest.PostgresURL(t)
 	for name, test := range map[string]struct{ url, want string }{
 		"no server":   {"postgres://kith:my-secret@127.0.0.1:1/kith", "; is PostgreSQL running there"},

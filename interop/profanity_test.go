@@ -17,6 +17,7 @@ import (
 // in the hands of slixmpp. It is the life of a contact, with blocking, what is
 // kept for who is away, and a lost connection that profanity resumes by itself.
 func TestTerminalContacts(t *testing.T) {
+	t.Parallel()
 	profanity, tmux := program(t, "profanity"), program(t, "tmux")
 	eachServer(t, func(t *testing.T, s *server) {
 		w := &terminal{s: s, puppet: startPuppet(t, slixmpp, s), wire: layWire(t, s.addr()), dir: t.TempDir()}

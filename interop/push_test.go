@@ -17,6 +17,7 @@ import (
 // TestPush: a device asks for notifications, logs out, and slixmpp as the push
 // service of its app is told of what comes, until it wants no more (XEP-0357).
 func TestPush(t *testing.T) {
+	t.Parallel()
 	python := slixmpp.command(t, nil).Path
 	dir := t.TempDir()
 	const service, secret = "push.localhost", "a shared secret"

@@ -11,8 +11,10 @@ import (
 // TestResumption walks through XEP-0198 §5: connections are cut, and the streams
 // are resumed by the libraries' own means.
 func TestResumption(t *testing.T) {
+	t.Parallel()
 	for _, l := range pairings {
 		t.Run(l[0].name+" and "+l[1].name, func(t *testing.T) {
+			t.Parallel()
 			eachServer(t, func(t *testing.T, s *server) {
 				p := resumable(t, s, l[0], l[1])
 				all := []step{{"cut", p.resumeCut}, {"unsent", p.resumeUnsent}}
@@ -135,8 +137,10 @@ func (p *pair) resumeRestart(t *testing.T) {
 // TestResumptionTooLate: a stream that was not resumed in time ends. Contacts see
 // it go, and what waited for it is there at the next log-in.
 func TestResumptionTooLate(t *testing.T) {
+	t.Parallel()
 	for _, l := range []library{slixmpp, xmppjs} {
 		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
 			eachServerWith(t, setup{resume: 2 * time.Second}, func(t *testing.T, s *server) {
 				p := resumable(t, s, l, l)
 				p.romeo.cut(t)

@@ -9,8 +9,10 @@ import (
 )
 
 func TestContacts(t *testing.T) {
+	t.Parallel()
 	for _, l := range pairings {
 		t.Run(l[0].name+" and "+l[1].name, func(t *testing.T) {
+			t.Parallel()
 			eachServer(t, func(t *testing.T, s *server) { walkContacts(t, s, l[0], l[1]) })
 		})
 	}

@@ -12,9 +12,10 @@ import (
 	"kith/xmpptest"
 )
 
-// TestScenarios plays the scenarios of all packages on PostgreSQL, in real time,
-// each with a database of its own.
+// TestScenarios plays the scenarios of all packages on PostgreSQL, each block with a
+// database of its own.
 func TestScenarios(t *testing.T) {
+	t.Parallel()
 	storagetest.PostgresURL(t) // or there is none
 	folders := 0
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
@@ -32,7 +33,8 @@ func TestScenarios(t *testing.T) {
 		}
 		folders++
 		t.Run(filepath.ToSlash(strings.TrimPrefix(path, "../")), func(t *testing.T) {
-			xmpptest.Run(t, scenarios, xmpptest.Real(storagetest.PostgresURL))
+			t.Parallel()
+			xmpptest.Run(t, scenarios, xmpptest.Databases(storagetest.PostgresURL))
 		})
 		return nil
 	})

@@ -97,6 +97,7 @@ func (i *issuer) token(t *testing.T, user, resource, scope string) func(context.
 // TestIssuer: the tokens of a certified issuer let in whom they are for, while they
 // hold, also after the issuer has got another key or is away.
 func TestIssuer(t *testing.T) {
+	t.Parallel()
 	i := startIssuer(t)
 	s := startKithOn(t, "", "[oidc.localhost]", "issuer = "+strconv.Quote(i.url), `audience = ["kith"]`, "create = true", `scope = "xmpp"`)
 	register(t, s, "romeo")
@@ -249,6 +250,7 @@ func (d *directory) lines(t *testing.T, url string, more ...string) []string {
 
 // TestSlapd: the passwords of OpenLDAP's let in those whom it knows, and nobody else.
 func TestSlapd(t *testing.T) {
+	t.Parallel()
 	d := startSlapd(t)
 	base := `base = "ou=people,dc=example,dc=org"`
 	filter := `filter = "(&(uid={name})(!(employeeType=left)))"`
@@ -264,6 +266,7 @@ func TestSlapd(t *testing.T) {
 	}
 	for way, lines := range ways {
 		t.Run(way, func(t *testing.T) {
+			t.Parallel()
 			s := startKithOn(t, "", lines...)
 			for _, test := range []struct{ user, password, want string }{
 				{"mercutio", "mercutio", sasl.Plain},
@@ -303,6 +306,7 @@ func TestSlapd(t *testing.T) {
 // TestSlapdClient: a client that others wrote has nothing to do with where its
 // password is checked.
 func TestSlapdClient(t *testing.T) {
+	t.Parallel()
 	d := startSlapd(t)
 	s := startKithOn(t, "", d.lines(t, "ldaps://localhost:"+d.secure, `base = "ou=people,dc=example,dc=org"`)...)
 	p := startPuppet(t, slixmpp, s)
@@ -320,6 +324,7 @@ func TestSlapdClient(t *testing.T) {
 // TestSlapdAway: without the directory nobody is told that his password is wrong,
 // and when it is back it is asked again. Who has left it is gone.
 func TestSlapdAway(t *testing.T) {
+	t.Parallel()
 	d := startSlapd(t)
 	s := startKithOn(t, "", d.lines(t, "ldaps://localhost:"+d.secure, `base = "ou=people,dc=example,dc=org"`)...)
 	if got := comes(t, s, "romeo", "romeo", nil); got != sasl.Plain {

@@ -18,6 +18,7 @@ import (
 // TLS, trusting the certificate by its fingerprint, says something to a user
 // of slixmpp, and reads the answer.
 func TestTerminal(t *testing.T) {
+	t.Parallel()
 	mcabber, tmux := program(t, "mcabber"), program(t, "tmux")
 	eachServer(t, func(t *testing.T, s *server) {
 		const question, answer = "what light through yonder window breaks", "it is the east"

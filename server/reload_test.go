@@ -80,7 +80,7 @@ type appendBody string
 
 func (b appendBody) AppendXML(w *xmltree.Writer) { w.Element(nameBody, string(b)) }
 
-// TestReloadUnderCrowd reloads a hundred times while two dozen clients talk to each
+// TestReloadUnderCrowd reloads again and again while two dozen clients talk to each
 // other, switching the archive off and on and changing certificate and limits.
 // Each time two Hosts of each domain are alive. No session ends, and every message
 // arrives once and in order.
@@ -121,10 +121,7 @@ func TestReloadUnderCrowd(t *testing.T) {
 	for _, a := range talkers {
 		go func() { ended <- a.talk(stop) }()
 	}
-	reloads := 100
-	if testing.Short() {
-		reloads = 20
-	}
+	reloads := crowd(60, 20)
 	for i := range reloads {
 		changes := fmt.Sprintf("[modules.mam]\nenabled = %v\n[limits]\nstanza_burst = %d\n", i%2 == 1, 2000+i)
 		if i%5 == 0 {
@@ -365,6 +362,7 @@ func TestDailyLook(t *testing.T) {
 		if !c.Certificate().Equal(cert) || s.Inside().Identity() == before {
 			t.Error("a new connection is shown the old certificate")
 		}
+		c.Close() // or it is pinged for a year
 		now := s.Inside().Identity()
 		file := filepath.Join(filepath.Dir(s.Inside().Config().Data), "server.crt")
 		text, err := os.ReadFile(file)

@@ -45,7 +45,7 @@ func issue(by *authority, t *x509.Certificate) (*ecdsa.PrivateKey, []byte, error
 	now := time.Now()
 	t.SerialNumber, t.BasicConstraintsValid = big.NewInt(now.UnixNano()), true
 	if t.NotAfter.IsZero() {
-		t.NotBefore, t.NotAfter = now.Add(-time.Hour), now.AddDate(10, 0, 0)
+		t.NotBefore, t.NotAfter = now.Add(-time.Hour), now.AddDate(1, 0, 0)
 	}
 	parent, parentKey := t, key
 	if by != nil {

@@ -216,7 +216,7 @@ const receiveWithin = 5 * time.Second
 // Next is the next element that was received, stream headers and stream errors
 // among them; false if nothing has come.
 func (c *Client) Next() (xmltree.Element, bool) {
-	if c.server.exact() {
+	if c.server.bubble {
 		c.server.Settle()
 	} else {
 		c.await(receiveWithin)
@@ -299,7 +299,7 @@ func (c *Client) ExpectNothing() {
 // Ended tells whether the stream has ended, and how: io.EOF if the server closed
 // it in order, a *stream.PeerError if it sent an error.
 func (c *Client) Ended() (bool, error) {
-	if c.server.exact() {
+	if c.server.bubble {
 		c.server.Settle()
 	}
 	c.mu.Lock()

@@ -104,9 +104,7 @@ func Run(t *testing.T, glob string, opts ...Option) {
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".xmpp"), func(t *testing.T) {
-			if !isReal(opts) {
-				t.Parallel()
-			}
+			t.Parallel()
 			runFile(t, file, opts)
 		})
 	}
@@ -122,17 +120,19 @@ func runFile(t *testing.T, file string, opts []Option) {
 	if err != nil {
 		t.Fatalf("%s:%v", file, err)
 	}
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
 	var edits edits
 	for _, b := range s.blocks {
 		t.Run(b.title, func(t *testing.T) {
-			r := &run{file: file, lines: s.lines, clients: make(map[string]*Client), vars: make(vars)}
-			if isReal(opts) {
-				r.t = t
-				playReal(t, r, b, opts)
-				return
+			opts := opts
+			if o.database != nil {
+				opts = append(slices.Clone(opts), Storage(o.database(t)))
 			}
 			synctest.Test(t, func(t *testing.T) {
-				r.t = t
+				r := &run{t: t, file: file, lines: s.lines, clients: make(map[string]*Client), vars: make(vars)}
 				if err := r.block(b, opts); err != nil {
 					t.Error(err)
 				}

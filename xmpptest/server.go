@@ -3,7 +3,7 @@
 // specifications (see Run).
 //
 // In a bubble of testing/synctest time is virtual, and that nothing is received
-// is exact. Outside of one, what comes is waited for in real time; see also Real.
+// is exact. Outside of one, what comes is waited for in real time.
 package xmpptest
 
 import (
@@ -29,6 +29,7 @@ import (
 
 	"kith/server"
 	"kith/server/account"
+	"kith/server/account/accounttest"
 	"kith/server/config"
 	"kith/server/web"
 	"kith/xmpp/jid"
@@ -36,15 +37,14 @@ import (
 )
 
 // Password is that of every account.
-const Password = "secret"
+const Password = accounttest.Password
 
 // Hosts are those of a test's server, unless it says otherwise.
 var Hosts = []string{"montague.example", "capulet.example", "shakespeare.lit"}
 
 // All accounts have one password: it is hashed once at each end.
 var (
-	passwordKeys = sync.OnceValues(func() (account.Keys, error) { return account.MakeKeys(Password) })
-	memory       sasl.Memory
+	memory sasl.Memory
 )
 
 // Option changes the server of a test.
@@ -55,8 +55,7 @@ type options struct {
 	components []string
 	url        string
 	buffer     int
-	real       bool                      // Real
-	database   func(t testing.TB) string // for each block
+	database   func(t testing.TB) string // Databases
 
 	network   *Network
 	elsewhere []string // hosts of the second server
@@ -72,6 +71,13 @@ func Config(toml string) Option {
 // Storage keeps the server's data in another database than SQLite in the test's
 // directory.
 func Storage(url string) Option { return func(o *options) { o.url = url } }
+
+// Databases gives each block that Run plays a database made for it. It is made
+// outside of the block's bubble. Who waits for a socket or a file counts as busy in a
+// bubble, so that all is as exact there as with SQLite.
+func Databases(fresh func(t testing.TB) (url string)) Option {
+	return func(o *options) { o.database = fresh }
+}
 
 // Buffer sets how many bytes a connection holds in each direction.
 func Buffer(size int) Option { return func(o *options) { o.buffer = size } }
@@ -125,6 +131,9 @@ func newServer(t testing.TB, o options) *Server {
 	}
 	if err := s.load(); err != nil {
 		t.Fatalf("configure: %v", err)
+	}
+	if err := s.furnish(); err != nil {
+		t.Fatalf("make the database: %v", err)
 	}
 	t.Cleanup(func() {
 		s.stop()
@@ -362,7 +371,7 @@ func (s *Server) make(j jid.JID, admin bool) error {
 	if s.known[j] {
 		return nil
 	}
-	keys, err := passwordKeys()
+	keys, err := accounttest.Keys()
 	if err != nil {
 		return err
 	}
@@ -394,20 +403,14 @@ func (s *Server) DialFrom(ip string, direct bool) *Conn {
 }
 
 // Settle waits until the server and its clients have done all that they can
-// without time passing. Outside of a bubble and without Real nobody knows when that is.
+// without time passing. Outside of a bubble nobody knows when that is.
 func (s *Server) Settle() {
-	switch {
-	case s.bubble:
+	if s.bubble {
 		synctest.Wait()
-	case s.opts.real:
-		waitIdle(s.t)
-	default:
-		time.Sleep(settleWithin)
+		return
 	}
+	time.Sleep(settleWithin)
 }
-
-// exact tells whether what has not come when all is settled does not come.
-func (s *Server) exact() bool { return s.bubble || s.opts.real }
 
 // Pass lets time pass, and waits until all is done that was due by then.
 func (s *Server) Pass(d time.Duration) {

@@ -92,6 +92,8 @@ func setUp(e *testscript.Env) error {
 		e.Setenv(l.env, ln.Addr().String())
 		fmt.Fprintf(&text, "%s = [%q]\n", l.key, ln.Addr())
 	}
+	// Under the race detector each program lingers for a second at its end.
+	e.Setenv("GORACE", "atexit_sleep_ms=50 "+os.Getenv("GORACE"))
 	s := new(session)
 	e.Values[session{}] = s
 	e.Defer(func() {

@@ -102,7 +102,7 @@ func TestRead(t *testing.T) {
 	storagetest.Each(t, func(t *testing.T, db *storage.DB) {
 		o := open(t, db)
 		rng := rand.New(rand.NewPCG(1, 2))
-		owner := o.id() + 10
+		owner := o.ID() + 10
 		rows := fill(o, owner, 120, rng)
 		kept := matching(rows, &archive.Filter{}, false)
 		some := func() int64 { return kept[rng.IntN(len(kept))].id }
@@ -167,7 +167,7 @@ func TestRead(t *testing.T) {
 func TestReadRefused(t *testing.T) {
 	storagetest.Each(t, func(t *testing.T, db *storage.DB) {
 		o := open(t, db)
-		id := o.id()
+		id := o.ID()
 		var ops []storage.Op
 		for i := range int64(30) {
 			ops = append(ops, o.put(id, at(began, i), juliet, i == 7, false, 1))
@@ -220,11 +220,11 @@ func TestReadRefused(t *testing.T) {
 
 func TestIDs(t *testing.T) {
 	o := open(t, storagetest.SQLite(t))
-	ids, err := archive.OpenIDs(t.Context(), o.accounts)
+	ids, err := archive.OpenIDs(t.Context(), o.Accounts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := archive.OpenIDs(t.Context(), o.accounts)
+	again, err := archive.OpenIDs(t.Context(), o.Accounts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +275,7 @@ func TestCountOfOne(t *testing.T) {
 			if i%300 == 0 { // 0, 300, 600
 				peer = juliet
 			}
-			ops = append(ops, o.put(o.id(), at(began.Add(time.Duration(i)*time.Second), 0), peer, false, false, 1))
+			ops = append(ops, o.put(o.ID(), at(began.Add(time.Duration(i)*time.Second), 0), peer, false, false, 1))
 		}
 		o.commit(ops...)
 		for _, tt := range []struct {
@@ -290,7 +290,7 @@ func TestCountOfOne(t *testing.T) {
 			{2, 100, true, 3},      // or 300
 			{1, 100_000, false, 3}, // to whom only asks for that it is worth it
 		} {
-			f := archive.Filter{Owner: o.id(), With: juliet.Bare()}
+			f := archive.Filter{Owner: o.ID(), With: juliet.Bare()}
 			var found archive.Found
 			err := db.Read(t.Context(), func(r *storage.Reader) (err error) {
 				found, err = archive.Read(r, &f, &archive.Page{Rows: tt.rows, Bytes: 1 << 20, Count: tt.most, Backwards: tt.back})

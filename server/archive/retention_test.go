@@ -41,7 +41,7 @@ func TestSweep(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			storagetest.Each(t, func(t *testing.T, db *storage.DB) {
 				o := open(t, db)
-				owner := o.id()
+				owner := o.ID()
 				var ops []storage.Op
 				for ago := 99; ago >= 0; ago-- {
 					id := at(now.Add(-time.Duration(ago)*day), 1)
@@ -74,8 +74,8 @@ func TestSweep(t *testing.T) {
 					t.Errorf("the first is of %v (%v), want %v", archive.Time(first), err, archive.Time(want))
 				}
 				// XEP-0313 §6.2: no id is given again, even if all are gone.
-				o.restart()
-				o.do(func(_ *cluster.Turn, a *account.Actor) {
+				o.Restart()
+				o.Do(func(_ *cluster.Turn, a *account.Actor) {
 					if c.rows == 0 && archive.Last(a) != at(now, 1) {
 						t.Errorf("the last id is %d, want %d", archive.Last(a), at(now, 1))
 					}
@@ -90,7 +90,7 @@ func TestSweep(t *testing.T) {
 func TestSweepInPieces(t *testing.T) {
 	storagetest.Each(t, func(t *testing.T, db *storage.DB) {
 		o := open(t, db)
-		owner := o.id()
+		owner := o.ID()
 		var ops []storage.Op
 		for i := range int64(1200) {
 			ops = append(ops, o.put(owner, at(began, i), juliet, false, false, 1))
@@ -125,9 +125,9 @@ func TestTrim(t *testing.T) {
 			ids = append(ids, id)
 		}
 		for range 3 {
-			o.do(record)
+			o.Do(record)
 		}
-		o.do(func(t *cluster.Turn, a *account.Actor) {
+		o.Do(func(t *cluster.Turn, a *account.Actor) {
 			archive.Trim(t, a, ids[1])
 			archive.Trim(t, a, ids[0])
 			if archive.Floor(a) != ids[1] {
@@ -137,18 +137,18 @@ func TestTrim(t *testing.T) {
 		if n := o.count("offline"); n != 1 {
 			t.Errorf("%d messages wait, want 1", n)
 		}
-		o.restart()
-		o.do(func(t *cluster.Turn, a *account.Actor) {
+		o.Restart()
+		o.Do(func(t *cluster.Turn, a *account.Actor) {
 			if archive.Floor(a) != ids[1] {
 				o.Errorf("after a restart deleted up to %d, want %d", archive.Floor(a), ids[1])
 			}
 			archive.Trim(t, a, archive.Last(a))
 		})
-		if n, err := (archive.Policy{}).Sweep(t.Context(), db, o.id(), time.Now(), on); n != 3 || err != nil {
+		if n, err := (archive.Policy{}).Sweep(t.Context(), db, o.ID(), time.Now(), on); n != 3 || err != nil {
 			t.Errorf("%d messages deleted (%v), want 3", n, err)
 		}
-		o.restart()
-		o.do(record)
+		o.Restart()
+		o.Do(record)
 		if ids[3] <= ids[2] {
 			t.Errorf("the id %d comes behind %d", ids[3], ids[2])
 		}
@@ -161,7 +161,7 @@ func TestPrefs(t *testing.T) {
 		a := func(s string) jid.JID { return jid.MustParse(s) }
 		said := &archive.Prefs{Prefs: mam.Prefs{Default: mam.Roster,
 			Always: []jid.JID{a("a@b/x"), a("c@d")}, Never: []jid.JID{a("a@b"), a("c@d/y"), a("nurse@capulet.example")}}}
-		o.do(func(t *cluster.Turn, a *account.Actor) {
+		o.Do(func(t *cluster.Turn, a *account.Actor) {
 			if !archive.PrefsOf(a).Wants(juliet, nil) {
 				o.Error("nothing was said, and yet a message is not wanted")
 			}
@@ -169,8 +169,8 @@ func TestPrefs(t *testing.T) {
 				o.Error(err)
 			}
 		})
-		o.restart()
-		o.do(func(t *cluster.Turn, actor *account.Actor) {
+		o.Restart()
+		o.Do(func(t *cluster.Turn, actor *account.Actor) {
 			archive.Trim(t, actor, 5) // in the same row
 			p := archive.PrefsOf(actor)
 			contacts := func(j jid.JID) bool { return j == juliet || j.Domain() == "capulet.example" }
@@ -186,20 +186,20 @@ func TestPrefs(t *testing.T) {
 				o.Errorf("size %d", p.Size())
 			}
 		})
-		o.restart()
-		o.do(func(_ *cluster.Turn, a *account.Actor) {
+		o.Restart()
+		o.Do(func(_ *cluster.Turn, a *account.Actor) {
 			if archive.PrefsOf(a).Default != mam.Roster || archive.Floor(a) != 5 {
 				o.Errorf("default %s, floor %d", archive.PrefsOf(a).Default, archive.Floor(a))
 			}
 		})
 		o.commit(storage.Op{SQL: `UPDATE archive SET prefs = $1`, Args: []any{"{"}})
-		o.restart()
-		o.do(func(_ *cluster.Turn, a *account.Actor) {
+		o.Restart()
+		o.Do(func(_ *cluster.Turn, a *account.Actor) {
 			if archive.PrefsOf(a).Default != mam.Always {
 				o.Error("preferences that cannot be read count")
 			}
 		})
-		if err := o.accounts.Delete(t.Context(), romeo); err != nil {
+		if err := o.Accounts.Delete(t.Context(), romeo); err != nil {
 			t.Fatal(err)
 		}
 		n := -1

@@ -17,7 +17,7 @@ import (
 func TestTombstone(t *testing.T) {
 	storagetest.Each(t, func(t *testing.T, db *storage.DB) {
 		o := open(t, db)
-		owner := o.id()
+		owner := o.ID()
 		n := int64(0)
 		put := func(peer jid.JID, outgoing, transit bool, xml string) int64 {
 			n++
@@ -72,7 +72,7 @@ func TestTombstone(t *testing.T) {
 			}
 		}
 
-		o.do(func(t *cluster.Turn, a *account.Actor) { archive.Bury(t, a, plain, []byte("<message/>")) })
+		o.Do(func(t *cluster.Turn, a *account.Actor) { archive.Bury(t, a, plain, []byte("<message/>")) })
 		var stanza []byte
 		var size, marks int
 		err := db.Read(t.Context(), func(r *storage.Reader) error {
@@ -81,7 +81,7 @@ func TestTombstone(t *testing.T) {
 		if err != nil || string(stanza) != "<message/>" || size != 10 || marks != int(n) {
 			t.Errorf("buried: %s of %d bytes, %d marks (%v); want <message/> of 10 bytes, %d marks", stanza, size, marks, err, n)
 		}
-		o.do(func(t *cluster.Turn, a *account.Actor) { archive.Bury(t, a, 12345, []byte("<message/>")) })
+		o.Do(func(t *cluster.Turn, a *account.Actor) { archive.Bury(t, a, 12345, []byte("<message/>")) })
 		if got := o.count("message"); got != int(n) {
 			t.Errorf("%d messages once one was buried that has gone, want %d", got, n)
 		}
@@ -92,7 +92,7 @@ func TestTombstone(t *testing.T) {
 func TestTombstoneDepth(t *testing.T) {
 	storagetest.Each(t, func(t *testing.T, db *storage.DB) {
 		o := open(t, db)
-		owner := o.id()
+		owner := o.ID()
 		var ops []storage.Op
 		const most = 10_000
 		for id := int64(1); id <= most+2; id++ {
@@ -113,7 +113,7 @@ func TestTombstoneDepth(t *testing.T) {
 
 func (o *owner) find(q *archive.Retraction) (id int64, left string) {
 	o.Helper()
-	err := o.db.Read(o.Context(), func(r *storage.Reader) error {
+	err := o.DB.Read(o.Context(), func(r *storage.Reader) error {
 		var b []byte
 		var err error
 		id, b, err = q.Find(r)

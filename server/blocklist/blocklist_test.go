@@ -1,13 +1,13 @@
 package blocklist_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
 	"kith/server/account"
+	"kith/server/account/accounttest"
 	"kith/server/blocklist"
 	"kith/server/cluster"
 	"kith/server/storage"
@@ -17,84 +17,12 @@ import (
 
 var romeo = jid.MustParse("romeo@montague.example")
 
-// owner has the lanes of a database in which romeo has an account.
-type owner struct {
-	*testing.T
-	db       *storage.DB
-	accounts *account.Store
-	cluster  *cluster.Local
-}
+// owner is romeo, in his lane.
+type owner struct{ *accounttest.Owner }
 
 func open(t *testing.T, db *storage.DB) *owner {
 	t.Helper()
-	o := &owner{T: t, db: db}
-	if err := db.Migrate(t.Context(), blocklist.Migrations()); err != nil {
-		t.Fatal(err)
-	}
-	var err error
-	if o.accounts, err = account.Open(t.Context(), db, blocklist.Purges...); err != nil {
-		t.Fatal(err)
-	}
-	if err := o.accounts.Create(t.Context(), romeo, "secret", false); err != nil && !errors.Is(err, account.ErrExists) {
-		t.Fatal(err)
-	}
-	o.restart()
-	return o
-}
-
-// restart forgets all actors.
-func (o *owner) restart() {
-	o.Helper()
-	o.close()
-	o.cluster = cluster.NewLocal(o.db, o, cluster.Options{Lanes: 1})
-	o.Cleanup(o.close)
-}
-
-func (o *owner) close() {
-	if o.cluster == nil {
-		return
-	}
-	if err := o.cluster.Close(context.Background()); err != nil {
-		o.Error(err)
-	}
-	o.cluster = nil
-}
-
-// Load implements cluster.Loader.
-func (o *owner) Load(ctx context.Context, k cluster.Key) (any, error) {
-	return o.accounts.Load(ctx, jid.MustParse(string(k)), []account.Part{blocklist.Load})
-}
-
-// New implements cluster.Loader.
-func (o *owner) New(k cluster.Key, state any, _ cluster.Actor) cluster.Actor {
-	return account.NewActor(jid.MustParse(string(k)), state.(*account.State), nil)
-}
-
-// step is something to be done with the list in the lane.
-type step struct {
-	do   func(t *cluster.Turn, a *account.Actor)
-	done chan error
-}
-
-func (s *step) Handle(t *cluster.Turn, ac cluster.Actor) {
-	s.do(t, ac.(*account.Actor))
-	t.After(cluster.EffectFunc(func(*cluster.Turn) { s.done <- nil }))
-}
-
-func (s *step) Fail(_ *cluster.Turn, err error) { s.done <- err }
-
-// try does something and returns when it is committed, or why it is not.
-func (o *owner) try(do func(t *cluster.Turn, a *account.Actor)) error {
-	s := &step{do, make(chan error, 1)}
-	o.cluster.Send(account.Key(romeo), s)
-	return <-s.done
-}
-
-func (o *owner) do(do func(t *cluster.Turn, a *account.Actor)) {
-	o.Helper()
-	if err := o.try(do); err != nil {
-		o.Fatal(err)
-	}
+	return &owner{accounttest.Open(t, db, romeo, blocklist.Migrations(), blocklist.Purges, blocklist.Load)}
 }
 
 // list reads addresses that stand one behind the other.
@@ -116,7 +44,7 @@ func text(list []jid.JID) string {
 // block blocks addresses, for which there is room.
 func (o *owner) block(entries string) (c *blocklist.Change) {
 	o.Helper()
-	o.do(func(t *cluster.Turn, a *account.Actor) {
+	o.Do(func(t *cluster.Turn, a *account.Actor) {
 		var err error
 		if c, err = blocklist.Block(t, a, list(entries), blocklist.Limits{}); err != nil {
 			o.Error(err)
@@ -128,7 +56,7 @@ func (o *owner) block(entries string) (c *blocklist.Change) {
 // unblock unblocks addresses.
 func (o *owner) unblock(entries string, want error) (c *blocklist.Change) {
 	o.Helper()
-	o.do(func(t *cluster.Turn, a *account.Actor) {
+	o.Do(func(t *cluster.Turn, a *account.Actor) {
 		var err error
 		if c, err = blocklist.Unblock(t, a, list(entries)); !errors.Is(err, want) {
 			o.Errorf("unblock %s: %v, want %v", entries, err, want)
@@ -141,28 +69,20 @@ func (o *owner) unblock(entries string, want error) (c *blocklist.Change) {
 func (o *owner) want(entries string) {
 	o.Helper()
 	for range 2 {
-		o.do(func(_ *cluster.Turn, a *account.Actor) {
+		o.Do(func(_ *cluster.Turn, a *account.Actor) {
 			l := blocklist.Of(a)
 			if got := text(l.Entries()); got != entries || l.Len() != len(list(entries)) || (l.Size() > 0) != (entries != "") {
 				o.Errorf("the list is %q (%d of %d bytes), want %q", got, l.Len(), l.Size(), entries)
 			}
 		})
-		o.restart()
+		o.Restart()
 	}
 	if n := o.rows(); n != len(list(entries)) {
 		o.Errorf("%d rows, want %d", n, len(list(entries)))
 	}
 }
 
-func (o *owner) rows() (n int) {
-	o.Helper()
-	if err := o.db.Read(o.Context(), func(r *storage.Reader) error {
-		return r.QueryRow(`SELECT count(*) FROM blocklist`).Scan(&n)
-	}); err != nil {
-		o.Fatal(err)
-	}
-	return n
-}
+func (o *owner) rows() int { return o.Count(`SELECT count(*) FROM blocklist`) }
 
 func TestEntriesLast(t *testing.T) {
 	storagetest.Each(t, func(t *testing.T, db *storage.DB) {
@@ -178,9 +98,9 @@ func TestEntriesLast(t *testing.T) {
 		o.unblock("nurse@capulet.example", blocklist.ErrUnknown)
 		o.unblock("nurse@capulet.example verona.example/x mantua.example", nil)
 		o.want("tybalt@capulet.example tybalt@capulet.example/Ünter")
-		o.do(func(t *cluster.Turn, a *account.Actor) { blocklist.Clear(t, a) })
+		o.Do(func(t *cluster.Turn, a *account.Actor) { blocklist.Clear(t, a) })
 		o.want("")
-		o.do(func(t *cluster.Turn, a *account.Actor) { blocklist.Clear(t, a) })
+		o.Do(func(t *cluster.Turn, a *account.Actor) { blocklist.Clear(t, a) })
 		o.block("mantua.example")
 		o.unblock("mantua.example", nil)
 		o.want("")
@@ -206,7 +126,7 @@ func TestMatching(t *testing.T) {
 	} {
 		o := open(t, storagetest.SQLite(t))
 		change := o.block(c.entry)
-		o.do(func(_ *cluster.Turn, a *account.Actor) {
+		o.Do(func(_ *cluster.Turn, a *account.Actor) {
 			all := append(list(c.blocked), list(c.free)...)
 			if got, want := text(blocklist.Without(a, all)), text(list(c.free)); got != want {
 				t.Errorf("%s blocks all but %s, want %s", c.entry, got, want)
@@ -220,7 +140,7 @@ func TestMatching(t *testing.T) {
 				t.Errorf("%s blocks nobody's address", c.entry)
 			}
 		})
-		o.close()
+		o.Close()
 	}
 }
 
@@ -258,13 +178,13 @@ func TestConcerned(t *testing.T) {
 	check(o.unblock("juliet@capulet.example juliet@capulet.example/balcony", nil), "", "")
 	check(o.unblock("capulet.example", nil), "", "capulet.example juliet@capulet.example")
 	var c *blocklist.Change
-	o.do(func(t *cluster.Turn, a *account.Actor) { c = blocklist.Clear(t, a) })
+	o.Do(func(t *cluster.Turn, a *account.Actor) { c = blocklist.Clear(t, a) })
 	check(c, "", "nurse@capulet.example")
 }
 
 func TestLimits(t *testing.T) {
 	o := open(t, storagetest.SQLite(t))
-	o.do(func(turn *cluster.Turn, a *account.Actor) {
+	o.Do(func(turn *cluster.Turn, a *account.Actor) {
 		block := func(entries string, l blocklist.Limits, want error) {
 			t.Helper()
 			if _, err := blocklist.Block(turn, a, list(entries), l); !errors.Is(err, want) {
@@ -286,7 +206,7 @@ func TestFailedCommit(t *testing.T) {
 	storagetest.Each(t, func(t *testing.T, db *storage.DB) {
 		o := open(t, db)
 		o.block("tybalt@capulet.example")
-		err := o.try(func(turn *cluster.Turn, a *account.Actor) {
+		err := o.Try(func(turn *cluster.Turn, a *account.Actor) {
 			if _, err := blocklist.Block(turn, a, list("nurse@capulet.example"), blocklist.Limits{}); err != nil {
 				t.Error(err)
 			}
@@ -315,13 +235,13 @@ func TestPurgeAndPoison(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.restart()
-		o.do(func(_ *cluster.Turn, a *account.Actor) {
+		o.Restart()
+		o.Do(func(_ *cluster.Turn, a *account.Actor) {
 			if n := blocklist.Of(a).Len(); n != len(all)-1 {
 				t.Errorf("%d entries, want %d", n, len(all)-1)
 			}
 		})
-		if err := o.accounts.Delete(t.Context(), romeo); err != nil {
+		if err := o.Accounts.Delete(t.Context(), romeo); err != nil {
 			t.Fatal(err)
 		}
 		if n := o.rows(); n != 0 {
@@ -337,7 +257,7 @@ func TestBlocksAllocatesNothing(t *testing.T) {
 		if entries != "" {
 			o.block(entries)
 		}
-		o.do(func(_ *cluster.Turn, a *account.Actor) {
+		o.Do(func(_ *cluster.Turn, a *account.Actor) {
 			if n := testing.AllocsPerRun(100, func() { blocklist.Blocks(a, juliet); blocklist.Without(a, contacts) }); n != 0 {
 				t.Errorf("with %q on the list: %v allocations", entries, n)
 			}

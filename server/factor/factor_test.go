@@ -13,6 +13,7 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"kith/server/account"
+	"kith/server/account/accounttest"
 	"kith/server/factor"
 	"kith/server/storage"
 	"kith/server/storage/storagetest"
@@ -22,7 +23,7 @@ import (
 
 var romeo = jid.MustParse("romeo@montague.example")
 
-const password = "but soft"
+const password = accounttest.Password
 
 // fixture is a database in which romeo has an account.
 type fixture struct {
@@ -42,9 +43,7 @@ func open(t *testing.T, db *storage.DB) *fixture {
 	if f.accounts, err = account.Open(t.Context(), db, factor.Purges...); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.accounts.Create(t.Context(), romeo, password, false); err != nil {
-		t.Fatal(err)
-	}
+	accounttest.Create(t, f.accounts, romeo)
 	if f.Store, err = factor.Open(t.Context(), db, f.accounts); err != nil {
 		t.Fatal(err)
 	}
@@ -378,9 +377,7 @@ func TestSealed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := open(t, storagetest.SQLite(t))
 		juliet := jid.MustParse("juliet@montague.example")
-		if err := f.accounts.Create(f.Context(), juliet, password, false); err != nil {
-			f.Fatal(err)
-		}
+		accounttest.Create(f, f.accounts, juliet)
 		secret, _ := f.enrol()
 		if _, err := f.Begin(f.Context(), juliet); err != nil {
 			f.Fatal(err)

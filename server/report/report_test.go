@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kith/server/account"
+	"kith/server/account/accounttest"
 	"kith/server/cluster"
 	"kith/server/report"
 	"kith/server/storage"
@@ -61,7 +62,7 @@ func TestReports(t *testing.T) {
 		must(db.Migrate(ctx, report.Migrations()))
 		accounts, err := account.Open(ctx, db, report.Purges...)
 		must(err)
-		must(accounts.Create(ctx, romeo, "secret", false))
+		accounttest.Create(t, accounts, romeo)
 		c := cluster.NewLocal(db, lanes{accounts}, cluster.Options{Lanes: 1})
 		t.Cleanup(func() { must(c.Close(context.Background())) })
 		var owner int64

@@ -1,7 +1,6 @@
 package roster_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -10,6 +9,7 @@ import (
 	"testing"
 
 	"kith/server/account"
+	"kith/server/account/accounttest"
 	"kith/server/cluster"
 	"kith/server/roster"
 	"kith/server/storage"
@@ -23,78 +23,17 @@ var (
 	nurse  = jid.MustParse("nurse@capulet.example")
 )
 
-// owner has the lanes of a database in which romeo has an account.
-type owner struct {
-	*testing.T
-	db       *storage.DB
-	accounts *account.Store
-	cluster  *cluster.Local
-}
+// owner is romeo, in his lane.
+type owner struct{ *accounttest.Owner }
 
 func open(t *testing.T, db *storage.DB) *owner {
 	t.Helper()
-	o := &owner{T: t, db: db}
-	if err := db.Migrate(t.Context(), roster.Migrations()); err != nil {
-		t.Fatal(err)
-	}
-	var err error
-	if o.accounts, err = account.Open(t.Context(), db, roster.Purges...); err != nil {
-		t.Fatal(err)
-	}
-	if err := o.accounts.Create(t.Context(), romeo, "secret", false); err != nil && !errors.Is(err, account.ErrExists) {
-		t.Fatal(err)
-	}
-	o.restart()
-	return o
+	return &owner{accounttest.Open(t, db, romeo, roster.Migrations(), roster.Purges, roster.Load)}
 }
 
-// restart forgets all actors.
-func (o *owner) restart() {
-	o.Helper()
-	o.close()
-	o.cluster = cluster.NewLocal(o.db, o, cluster.Options{Lanes: 1})
-	o.Cleanup(o.close)
-}
-
-func (o *owner) close() {
-	if o.cluster == nil {
-		return
-	}
-	if err := o.cluster.Close(context.Background()); err != nil {
-		o.Error(err)
-	}
-	o.cluster = nil
-}
-
-// Load implements cluster.Loader.
-func (o *owner) Load(ctx context.Context, k cluster.Key) (any, error) {
-	return o.accounts.Load(ctx, jid.MustParse(string(k)), []account.Part{roster.Load})
-}
-
-// New implements cluster.Loader.
-func (o *owner) New(k cluster.Key, state any, prev cluster.Actor) cluster.Actor {
-	return account.NewActor(jid.MustParse(string(k)), state.(*account.State), nil)
-}
-
-// step is something to be done with the roster in the lane.
-type step struct {
-	do   func(t *cluster.Turn, a *account.Actor, r *roster.Roster)
-	done chan error
-}
-
-func (s *step) Handle(t *cluster.Turn, ac cluster.Actor) {
-	a := ac.(*account.Actor)
-	s.do(t, a, roster.Of(a))
-	t.After(cluster.EffectFunc(func(*cluster.Turn) { s.done <- nil }))
-}
-
-func (s *step) Fail(_ *cluster.Turn, err error) { s.done <- err }
-
-// try does something and returns when it is committed, or why it is not.
+// try does something with the roster and returns when it is committed, or why it is not.
 func (o *owner) try(do func(t *cluster.Turn, a *account.Actor, r *roster.Roster)) error {
-	s := &step{do, make(chan error, 1)}
-	o.cluster.Send(account.Key(romeo), s)
-	return <-s.done
+	return o.Try(func(t *cluster.Turn, a *account.Actor) { do(t, a, roster.Of(a)) })
 }
 
 func (o *owner) do(do func(t *cluster.Turn, a *account.Actor, r *roster.Roster)) {
@@ -133,7 +72,7 @@ func TestItemsLast(t *testing.T) {
 		}
 		o.put(want...)
 		version := o.version()
-		o.restart()
+		o.Restart()
 		o.do(func(_ *cluster.Turn, _ *account.Actor, r *roster.Roster) {
 			for _, w := range want {
 				i := r.Item(w.JID)
@@ -158,15 +97,7 @@ func TestItemsLast(t *testing.T) {
 	})
 }
 
-func (o *owner) rows() (n int) {
-	o.Helper()
-	if err := o.db.Read(o.Context(), func(r *storage.Reader) error {
-		return r.QueryRow(`SELECT count(*) FROM roster_item`).Scan(&n)
-	}); err != nil {
-		o.Fatal(err)
-	}
-	return n
-}
+func (o *owner) rows() int { return o.Count(`SELECT count(*) FROM roster_item`) }
 
 func TestVersions(t *testing.T) {
 	storagetest.Each(t, func(t *testing.T, db *storage.DB) {
@@ -184,7 +115,7 @@ func TestVersions(t *testing.T) {
 				o.Error(err)
 			}
 		})
-		o.restart()
+		o.Restart()
 		o.do(func(_ *cluster.Turn, _ *account.Actor, r *roster.Roster) {
 			for version, want := range map[string]string{
 				empty: "juliet@capulet.example nurse@capulet.example", two: "nurse@capulet.example", r.Version(): "",
@@ -225,7 +156,7 @@ func TestHorizon(t *testing.T) {
 		if n := o.rows(); n != 501 {
 			t.Errorf("%d rows, want 501", n)
 		}
-		o.restart()
+		o.Restart()
 		o.do(func(_ *cluster.Turn, _ *account.Actor, r *roster.Roster) {
 			if _, known := r.Since(first); known {
 				t.Error("what was forgotten is known")
@@ -303,14 +234,14 @@ func TestPurgeAndPoison(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.restart()
+		o.Restart()
 		o.do(func(_ *cluster.Turn, _ *account.Actor, r *roster.Roster) {
 			i := r.Item(juliet)
 			if r.Len() != 1 || i.State != roster.None || !slices.Equal(i.Groups, nil) {
 				t.Errorf("%d contacts, %+v", r.Len(), i)
 			}
 		})
-		if err := o.accounts.Delete(t.Context(), romeo); err != nil {
+		if err := o.Accounts.Delete(t.Context(), romeo); err != nil {
 			t.Fatal(err)
 		}
 		if n := o.rows(); n != 0 {

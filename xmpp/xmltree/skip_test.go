@@ -220,7 +220,11 @@ func endless() map[string]struct{ start, repeat, end string } {
 
 // TestSkipMemory: what is skipped is not held, whatever it is.
 func TestSkipMemory(t *testing.T) {
-	const piece, size = 8 << 10, 4 << 20
+	const piece = 8 << 10
+	size := 4 << 20
+	if raceEnabled {
+		size /= 4 // whole in tools/checks.sh crowd
+	}
 	limits := Limits{Bytes: 64 << 10, Elements: 1 << 22, Skip: 5 << 20}
 	for class, c := range endless() {
 		d := started(t, limits)

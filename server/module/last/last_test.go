@@ -1,56 +1,16 @@
 package last_test
 
 import (
-	"context"
-	"fmt"
-	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"kith/server/storage"
 	"kith/xmpp/jid"
 	"kith/xmpptest"
 )
 
 func TestScenarios(t *testing.T) { xmpptest.Run(t, "testdata/*.xmpp") }
-
-// open opens the database of a running server.
-func open(t *testing.T, dir string) *storage.DB {
-	t.Helper()
-	db, err := storage.Open(context.Background(), "sqlite:"+filepath.Join(dir, "kith.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return db
-}
-
-func rows(t *testing.T, dir string) (n int) {
-	t.Helper()
-	db := open(t, dir)
-	defer db.Close()
-	if err := db.Read(context.Background(), func(r *storage.Reader) error {
-		return r.QueryRow(`SELECT count(*) FROM last_activity`).Scan(&n)
-	}); err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
-// change changes the database of a running server.
-func change(t *testing.T, dir, statement string, args ...any) {
-	t.Helper()
-	db := open(t, dir)
-	defer db.Close()
-	if err := db.Write(context.Background(), func(tx *storage.Tx) error {
-		_, err := tx.Exec(statement, args...)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // asked returns what romeo is answered about juliet.
 func asked(t *testing.T, s *xmpptest.Server, c *xmpptest.Client, pattern string) {
@@ -69,8 +29,7 @@ var (
 // A session ends also when that cannot be stored; what was known stays.
 func TestFailedCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		s := xmpptest.New(t, xmpptest.Config(fmt.Sprintf("data = %q", dir)))
+		s := xmpptest.New(t)
 		if err := s.Befriend(romeo, juliet); err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +38,7 @@ func TestFailedCommit(t *testing.T) {
 		cs[1].Close()
 		s.Pass(10 * time.Second)
 		asked(t, s, cs[0], `<query xmlns='jabber:iq:last' seconds='10'>once</query>`)
-		change(t, dir, `CREATE TRIGGER refuse BEFORE INSERT ON last_activity BEGIN SELECT raise(ABORT, 'no'); END`)
+		s.Change(`CREATE TRIGGER refuse BEFORE INSERT ON last_activity BEGIN SELECT raise(ABORT, 'no'); END`)
 		c := s.MustConnect("juliet@capulet.example/balcony")
 		c.MustSend(`<presence/>`)
 		asked(t, s, cs[0], `<query xmlns='jabber:iq:last' seconds='0'/>`)
@@ -108,13 +67,12 @@ func TestLongWords(t *testing.T) {
 // Who has the address of an account that was deleted has not been there yet.
 func TestPurge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		s := xmpptest.New(t, xmpptest.Config(fmt.Sprintf("data = %q", dir)))
+		s := xmpptest.New(t)
 		for _, c := range s.MustBeOnline("romeo@montague.example/foo", "juliet@capulet.example/balcony") {
 			c.Close()
 		}
 		s.Settle()
-		if n := rows(t, dir); n != 2 {
+		if n := s.Count(`SELECT count(*) FROM last_activity`); n != 2 {
 			t.Fatalf("%d rows, want 2", n)
 		}
 		juliets := s.MustConnect("juliet@capulet.example/balcony") // her session ends by the deletion
@@ -125,7 +83,7 @@ func TestPurge(t *testing.T) {
 		if gone, _ := juliets.Ended(); !gone {
 			t.Error("the session of a deleted account goes on")
 		}
-		if n := rows(t, dir); n != 1 {
+		if n := s.Count(`SELECT count(*) FROM last_activity`); n != 1 {
 			t.Errorf("%d rows are left, want 1: that of the other account", n)
 		}
 	})
@@ -134,13 +92,12 @@ func TestPurge(t *testing.T) {
 // Of who has not left yet, as far as the server knows, there is nothing to tell.
 func TestNeverThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		s := xmpptest.New(t, xmpptest.Config(fmt.Sprintf("data = %q", dir)))
+		s := xmpptest.New(t)
 		if err := s.Befriend(romeo, juliet); err != nil {
 			t.Fatal(err)
 		}
 		s.Settle()
-		change(t, dir, `DELETE FROM last_activity`)
+		s.Change(`DELETE FROM last_activity`)
 		s.Restart()
 		asked(t, s, s.MustConnect("romeo@montague.example/foo"),
 			`<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>`)

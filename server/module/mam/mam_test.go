@@ -1,16 +1,12 @@
 package mam_test
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"kith/server/storage"
 	"kith/xmpp/xep/mam"
 	"kith/xmpp/xmltree"
 	"kith/xmpptest"
@@ -119,23 +115,9 @@ func TestSlowReader(t *testing.T) {
 // A stored message that cannot be read is skipped, and everything else is there.
 func TestPoison(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		s := xmpptest.New(t, xmpptest.Config(fmt.Sprintf("data = %q", dir)))
+		s := xmpptest.New(t)
 		juliet := fill(t, s, 3, "hark")
-		db, err := storage.Open(t.Context(), "sqlite:"+filepath.Join(dir, "kith.db"), slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = db.Write(context.Background(), func(tx *storage.Tx) error {
-			_, err := tx.Exec(`UPDATE message SET stanza = $1, peer = $2 WHERE NOT outgoing AND id = (SELECT min(id) FROM message WHERE NOT outgoing)`, []byte("<mess"), "@")
-			return err
-		})
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		s.Change(`UPDATE message SET stanza = $1, peer = $2 WHERE NOT outgoing AND id = (SELECT min(id) FROM message WHERE NOT outgoing)`, []byte("<mess"), "@")
 		juliet.MustSend(`<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'/></iq>`)
 		juliet.Expect(`<message ...><result xmlns='urn:xmpp:mam:2' ...><forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' .../><message xmlns='jabber:client' id='1' ...>...</message></forwarded></result></message>`)
 		juliet.Expect(`<message ...><result xmlns='urn:xmpp:mam:2' ...>...</result></message>`)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"kith/server/account"
+	"kith/server/account/accounttest"
 	"kith/server/archive"
 	"kith/server/cluster"
 	"kith/server/config"
@@ -43,8 +44,21 @@ type house struct {
 
 const capulet = "capulet.example"
 
-// newHouse opens a house with accounts for these names. It runs in a synctest bubble.
-func newHouse(t *testing.T, limits func(*config.Limits), names ...string) *house {
+// With fewUnacked, and roomy for a device, a page is ten messages: a quarter of what
+// may be unacknowledged.
+func fewUnacked(l *config.Limits) { l.UnackedStanzas = 40 }
+
+var roomy = session.Limits{QueueBytes: 1 << 20, UnackedBytes: 1 << 20, Unacked: 40}
+
+// acknowledges has the device acknowledge what it gets (XEP-0198).
+func (d *device) acknowledges() {
+	d.EnableAcks(nil)
+	d.router.Confirms(d.Session)
+}
+
+// newHouse opens a house in which romeo and juliet have accounts, until the test ends. It
+// runs in a synctest bubble.
+func newHouse(t *testing.T, limits func(*config.Limits)) *house {
 	t.Helper()
 	ctx := context.Background()
 	h := &house{T: t, config: config.Local(t.TempDir()), log: slog.New(slog.NewTextHandler(logger{t}, nil))}
@@ -66,11 +80,10 @@ func newHouse(t *testing.T, limits func(*config.Limits), names ...string) *house
 	}
 	h.open()
 	h.accounts.OnChange(func(j jid.JID) { h.router.Changed(j) })
-	for _, n := range names {
-		if err := h.accounts.Create(ctx, jid.MustParse(n+"@"+capulet), "secret", false); err != nil {
-			t.Fatal(err)
-		}
+	for _, n := range []string{"romeo", "juliet"} {
+		accounttest.Create(t, h.accounts, jid.MustParse(n+"@"+capulet))
 	}
+	t.Cleanup(h.close)
 	return h
 }
 
@@ -89,7 +102,6 @@ func (h *house) open() {
 	h.router.Start(h.cluster)
 }
 
-// close ends the house. It runs in a synctest bubble.
 func (h *house) close() {
 	if err := h.cluster.Close(context.Background()); err != nil {
 		h.Error(err)

@@ -9,7 +9,6 @@ import (
 
 	"kith/server/account"
 	"kith/server/cluster"
-	"kith/server/config"
 	"kith/server/session"
 	"kith/xmpp/jid"
 )
@@ -62,8 +61,7 @@ func (h *house) wantMarked(marked int) {
 
 func TestPagesInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, nil, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, nil)
 		h.leave(350)
 		juliet := h.connect("juliet/balcony", session.Limits{})
 		juliet.send(`<presence/>`)
@@ -75,10 +73,9 @@ func TestPagesInOrder(t *testing.T) {
 // A client that reads nothing gets one page, and the rest when it has taken that.
 func TestSlowClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, func(l *config.Limits) { l.UnackedStanzas = 40 }, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, fewUnacked)
 		h.leave(25)
-		juliet := h.connect("juliet/balcony", session.Limits{QueueBytes: 1 << 20, UnackedBytes: 1 << 20, Unacked: 40})
+		juliet := h.connect("juliet/balcony", roomy)
 		juliet.EnableAcks(nil)
 		juliet.send(`<presence/>`)
 		time.Sleep(time.Minute)
@@ -96,8 +93,7 @@ func TestSlowClient(t *testing.T) {
 
 func TestMostAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, nil, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, nil)
 		h.leave(1003)
 		juliet := h.connect("juliet/balcony", session.Limits{})
 		juliet.send(`<presence/>`, `<presence><show>away</show></presence>`)
@@ -112,8 +108,7 @@ func TestMostAtATime(t *testing.T) {
 // XEP-0160 §2: a session of negative priority gets nothing, nor does one that is not available.
 func TestUnfit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, nil, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, nil)
 		h.leave(1)
 		juliet := h.connect("juliet/balcony", session.Limits{})
 		juliet.send(`<presence><priority>-1</priority></presence>`)
@@ -130,11 +125,9 @@ func TestUnfit(t *testing.T) {
 // One session of the account gets them; when it is lost, the next one goes on.
 func TestOneSessionThenTheNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, func(l *config.Limits) { l.UnackedStanzas = 40 }, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, fewUnacked)
 		h.leave(35)
-		limits := session.Limits{QueueBytes: 1 << 20, UnackedBytes: 1 << 20, Unacked: 40}
-		balcony, chamber := h.connect("juliet/balcony", limits), h.connect("juliet/chamber", limits)
+		balcony, chamber := h.connect("juliet/balcony", roomy), h.connect("juliet/chamber", roomy)
 		balcony.EnableAcks(nil)
 		balcony.send(`<presence/>`)
 		chamber.send(`<presence/>`)
@@ -152,8 +145,7 @@ func TestOneSessionThenTheNext(t *testing.T) {
 // A session that has ended when the page is ready gets nothing, and nothing is lost.
 func TestEndedMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, nil, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, nil)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		romeo.send(fmt.Sprintf(`<message to='juliet@%s' id='0'><body>for ever</body></message>`, capulet),
 			fmt.Sprintf(`<message to='juliet@%s' id='1'><body>for now</body><no-permanent-store xmlns='urn:xmpp:hints'/></message>`, capulet))
@@ -183,8 +175,7 @@ func TestEndedMeanwhile(t *testing.T) {
 // What a stranger writes in our name does not get through (XEP-0203 §5, XEP-0359 §3).
 func TestForged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, nil, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, nil)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		romeo.send(`<message to='juliet@capulet.example' id='0'><body>hark</body>` +
 			`<delay xmlns='urn:xmpp:delay' from='capulet.example' stamp='1999-01-01T00:00:00Z'/>` +
@@ -208,8 +199,7 @@ func TestForged(t *testing.T) {
 // A stored message that cannot be read is skipped, once.
 func TestPoison(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, nil, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, nil)
 		h.leave(3)
 		key := account.Key(jid.MustParse("juliet@" + capulet))
 		h.cluster.Send(key, write(`UPDATE message SET stanza = $1 WHERE id = (SELECT min(id) FROM message WHERE NOT outgoing)`, []byte("<mess")))
@@ -235,8 +225,7 @@ func (item) Fail(*cluster.Turn, error) {}
 // When the commit fails, presence is handled again, and does the same again.
 func TestCommitFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, nil, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, nil)
 		h.leave(3)
 		chamber := h.connect("juliet/chamber", session.Limits{})
 		chamber.send(`<presence><priority>-1</priority></presence>`)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"kith/server/account"
-	"kith/server/config"
 	"kith/server/route"
 	"kith/server/session"
 )
@@ -27,8 +26,7 @@ func state(id int) string {
 // kept or not.
 func TestOrderBetweenPages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, nil, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, nil)
 		h.leave(250)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{})
@@ -48,8 +46,7 @@ func TestOrderBetweenPages(t *testing.T) {
 // The same before the first page is read.
 func TestOrderBeforeTheFirstPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, nil, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, nil)
 		h.leave(30)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{})
@@ -65,14 +62,11 @@ func TestOrderBeforeTheFirstPage(t *testing.T) {
 // order too.
 func TestOrderLostMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, func(l *config.Limits) { l.UnackedStanzas = 40 }, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, fewUnacked)
 		h.leave(25)
 		romeo := h.connect("romeo/orchard", session.Limits{})
-		limits := session.Limits{QueueBytes: 1 << 20, UnackedBytes: 1 << 20, Unacked: 40}
-		balcony, chamber := h.connect("juliet/balcony", limits), h.connect("juliet/chamber", limits)
-		balcony.EnableAcks(nil)
-		h.router.Confirms(balcony.Session)
+		balcony, chamber := h.connect("juliet/balcony", roomy), h.connect("juliet/chamber", roomy)
+		balcony.acknowledges()
 		balcony.send(`<presence/>`)
 		romeo.send(chat(25), chat(26))
 		time.Sleep(time.Minute)
@@ -90,14 +84,11 @@ func TestOrderLostMeanwhile(t *testing.T) {
 // The same while the other session is there, which has what came meanwhile.
 func TestOrderTakenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, func(l *config.Limits) { l.UnackedStanzas = 40 }, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, fewUnacked)
 		h.leave(25)
 		romeo := h.connect("romeo/orchard", session.Limits{})
-		limits := session.Limits{QueueBytes: 1 << 20, UnackedBytes: 1 << 20, Unacked: 40}
-		balcony, chamber := h.connect("juliet/balcony", limits), h.connect("juliet/chamber", limits)
-		balcony.EnableAcks(nil)
-		h.router.Confirms(balcony.Session)
+		balcony, chamber := h.connect("juliet/balcony", roomy), h.connect("juliet/chamber", roomy)
+		balcony.acknowledges()
 		balcony.send(`<presence/>`)
 		chamber.send(`<presence/>`)
 		wantIDs(t, ids(balcony.received()), 0, 10)
@@ -113,8 +104,7 @@ func TestOrderTakenOver(t *testing.T) {
 // A session that gets nothing any more gets what was on its way to it.
 func TestOrderUnfitMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, nil, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, nil)
 		h.leave(150)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{})
@@ -132,8 +122,7 @@ func TestOrderUnfitMeanwhile(t *testing.T) {
 // When the messages cannot be read, what waited behind them does not wait on.
 func TestOrderReadFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, nil, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, nil)
 		h.leave(150)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{})
@@ -164,13 +153,11 @@ func TestOrderReadFails(t *testing.T) {
 // with it.
 func TestOrderBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, func(l *config.Limits) { l.UnackedStanzas = 40 }, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, fewUnacked)
 		h.leave(25)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{QueueBytes: 20_000, UnackedBytes: 1 << 20, Unacked: 40})
-		juliet.EnableAcks(nil)
-		h.router.Confirms(juliet.Session)
+		juliet.acknowledges()
 		juliet.send(`<presence/>`)
 		n := 25
 		for ; n < 1000 && juliet.Cause() == nil; n++ {
@@ -192,13 +179,11 @@ func TestOrderBounded(t *testing.T) {
 // A session that waits over a restart goes on with them, in order.
 func TestOrderStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, func(l *config.Limits) { l.UnackedStanzas = 40 }, "romeo", "juliet")
-		defer h.close()
+		h := newHouse(t, fewUnacked)
 		h.leave(25)
 		romeo := h.connect("romeo/orchard", session.Limits{})
-		juliet := h.connect("juliet/balcony", session.Limits{QueueBytes: 1 << 20, UnackedBytes: 1 << 20, Unacked: 40})
-		juliet.EnableAcks(nil)
-		h.router.Confirms(juliet.Session)
+		juliet := h.connect("juliet/balcony", roomy)
+		juliet.acknowledges()
 		juliet.MakeResumable("x", time.Hour, func() {})
 		juliet.send(`<presence/>`)
 		romeo.send(chat(25), chat(26))
@@ -234,7 +219,7 @@ func (h *house) restart(d *device) {
 	if err != nil || len(list) != 1 {
 		h.Fatalf("stored are %v: %v", list, err)
 	}
-	d.Session = session.Restore(list[0].Session, session.NewInbound(1000, 1<<20, nil), session.Limits{QueueBytes: 1 << 20, UnackedBytes: 1 << 20, Unacked: 40}, func() {})
+	d.Session = session.Restore(list[0].Session, session.NewInbound(1000, 1<<20, nil), roomy, func() {})
 	d.conn = newConn()
 	h.router.Restore(d.Session, list[0])
 }

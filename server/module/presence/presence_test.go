@@ -1,15 +1,11 @@
 package presence_test
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
-	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"kith/server/storage"
 	"kith/xmpp/jid"
 	"kith/xmpptest"
 )
@@ -20,15 +16,14 @@ func TestScenarios(t *testing.T) { xmpptest.Run(t, "testdata/*.xmpp") }
 // accounts that have to be read.
 func TestProbesArePaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		s := xmpptest.New(t, xmpptest.Config(fmt.Sprintf("data = %q\nlimits = {stanza_rate = 0, byte_rate = 0}", dir)))
+		s := xmpptest.New(t, xmpptest.Config("limits = {stanza_rate = 0, byte_rate = 0}"))
 		c := s.MustConnect("romeo@montague.example/foo")
 		const contacts = 600
 		for n := range contacts { // none of them exists, so that each probe mends the roster
 			c.MustSend(fmt.Sprintf(`<iq id='%d' type='set'><query xmlns='jabber:iq:roster'><item jid='n%03d@capulet.example'/></query></iq>`, n, n))
 		}
 		s.Drain()
-		tamper(t, dir, `UPDATE roster_item SET subscription = $1`, "to")
+		s.Change(`UPDATE roster_item SET subscription = $1`, "to")
 		s.Restart()
 		c = s.MustConnect("romeo@montague.example/foo")
 		c.MustSend(`<iq id='r' type='get'><query xmlns='jabber:iq:roster'/></iq>`)
@@ -48,12 +43,11 @@ func TestProbesArePaced(t *testing.T) {
 // §4.3.2, rule 1): Romeo takes himself for subscribed, and is not.
 func TestMismatchIsMended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		s := xmpptest.New(t, xmpptest.Config(fmt.Sprintf("data = %q", dir)))
+		s := xmpptest.New(t)
 		if err := s.Befriend(jid.MustParse("romeo@montague.example"), jid.MustParse("juliet@capulet.example")); err != nil {
 			t.Fatal(err)
 		}
-		tamper(t, dir, `UPDATE roster_item SET subscription = 'to' WHERE jid = $1`, "romeo@montague.example")
+		s.Change(`UPDATE roster_item SET subscription = 'to' WHERE jid = $1`, "romeo@montague.example")
 		s.Restart()
 		s.MustBeOnline("juliet@capulet.example/balcony")
 		c := s.MustConnect("romeo@montague.example/orchard")
@@ -65,21 +59,4 @@ func TestMismatchIsMended(t *testing.T) {
 		c.Expect(`<iq type='set' ...><query xmlns='jabber:iq:roster' ver='...'><item jid='juliet@capulet.example' subscription='from'/></query></iq>`)
 		c.ExpectNothing()
 	})
-}
-
-// tamper changes the database of a running server.
-func tamper(t *testing.T, dir, statement, arg string) {
-	t.Helper()
-	db, err := storage.Open(context.Background(), "sqlite:"+filepath.Join(dir, "kith.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	err = db.Write(context.Background(), func(tx *storage.Tx) error {
-		_, err := tx.Exec(statement, arg)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -1,10 +1,7 @@
 package push_test
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -20,10 +17,9 @@ func TestScenarios(t *testing.T) { xmpptest.Run(t, "testdata/*.xmpp") }
 const who = "romeo@montague.example"
 
 // server is one with a service that notifies romeo: tybalt's client.
-func server(t *testing.T, config string) (s *xmpptest.Server, dir string) {
+func server(t *testing.T, config string) *xmpptest.Server {
 	t.Helper()
-	dir = t.TempDir()
-	return xmpptest.New(t, xmpptest.Config(fmt.Sprintf("data = %q\nlimits = {stanza_rate = 0, byte_rate = 0, ping_after = \"2000h\"}\n%s", dir, config))), dir
+	return xmpptest.New(t, xmpptest.Config("limits = {stanza_rate = 0, byte_rate = 0, ping_after = \"2000h\"}\n"+config))
 }
 
 // enable asks for notifications to nodes of a service.
@@ -36,36 +32,30 @@ func enable(t *testing.T, c *xmpptest.Client, service string, nodes ...string) {
 }
 
 // nodes are those that are stored.
-func nodes(t *testing.T, dir string) string {
+func nodes(t *testing.T, s *xmpptest.Server) string {
 	t.Helper()
-	db, err := storage.Open(context.Background(), "sqlite:"+filepath.Join(dir, "kith.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
 	var list []string
-	err = db.Read(context.Background(), func(r *storage.Reader) error {
-		for row, err := range r.Query(`SELECT node FROM push ORDER BY node`) {
-			if err != nil {
-				return err
+	s.Database(func(db *storage.DB) error {
+		return db.Read(t.Context(), func(r *storage.Reader) error {
+			for row, err := range r.Query(`SELECT node FROM push ORDER BY node`) {
+				if err != nil {
+					return err
+				}
+				var n string
+				if err := row.Scan(&n); err != nil {
+					return err
+				}
+				list = append(list, n)
 			}
-			var n string
-			if err := row.Scan(&n); err != nil {
-				return err
-			}
-			list = append(list, n)
-		}
-		return nil
+			return nil
+		})
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return strings.Join(list, " ")
 }
 
-func want(t *testing.T, dir, nodesWanted string) {
+func want(t *testing.T, s *xmpptest.Server, nodesWanted string) {
 	t.Helper()
-	if got := nodes(t, dir); got != nodesWanted {
+	if got := nodes(t, s); got != nodesWanted {
 		t.Errorf("stored are the nodes %q, want %q", got, nodesWanted)
 	}
 }
@@ -74,47 +64,47 @@ func want(t *testing.T, dir, nodesWanted string) {
 // makes room, and who is there keeps his.
 func TestLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, dir := server(t, "")
+		s := server(t, "")
 		c := s.MustConnect(who + "/old")
 		enable(t, c, "push.example", "a", "b")
 		c.Close()
 		time.Sleep(time.Second)
 		here := s.MustConnect(who + "/here")
 		enable(t, here, "push.example", "c", "d", "e", "f", "g", "h", "i", "j")
-		want(t, dir, "a b c d e f g h i j")
+		want(t, s, "a b c d e f g h i j")
 		enable(t, here, "push.example", "a") // again: that is no other
 		enable(t, here, "push.example", "k")
-		want(t, dir, "a c d e f g h i j k")
+		want(t, s, "a c d e f g h i j k")
 		here.MustSend(`<iq type='set' id='l'><enable xmlns='urn:xmpp:push:0' jid='push.example' node='l'/></iq>`)
 		here.Expect(`<iq type='error' id='l' ...><error type='wait'><resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>...</error></iq>`)
-		want(t, dir, "a c d e f g h i j k")
+		want(t, s, "a c d e f g h i j k")
 	})
 }
 
 // What is sent to others is small.
 func TestTooLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, dir := server(t, "")
+		s := server(t, "")
 		c := s.MustConnect(who + "/mobile")
 		const options = `<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>http://jabber.org/protocol/pubsub#publish-options</value></field><field var='secret'><value>%s</value></field></x>`
 		for i, extra := range []struct{ node, form string }{{strings.Repeat("n", 513), ""}, {"n", fmt.Sprintf(options, strings.Repeat("x", 1024))}} {
 			c.MustSend(fmt.Sprintf(`<iq type='set' id='%d'><enable xmlns='urn:xmpp:push:0' jid='push.example' node='%s'>%s</enable></iq>`, i, extra.node, extra.form))
 			c.Expect(fmt.Sprintf(`<iq type='error' id='%d' ...><error type='modify'><not-acceptable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>...</error></iq>`, i))
 		}
-		want(t, dir, "")
+		want(t, s, "")
 	})
 }
 
 // Nothing is left of an account that is deleted.
 func TestPurge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, dir := server(t, "")
+		s := server(t, "")
 		enable(t, s.MustConnect(who+"/mobile"), "push.example", "a", "b")
 		enable(t, s.MustConnect("juliet@capulet.example/mobile"), "push.example", "c")
 		if err := s.Accounts().Delete(t.Context(), jid.MustParse(who)); err != nil {
 			t.Fatal(err)
 		}
-		want(t, dir, "c")
+		want(t, s, "c")
 	})
 }
 
@@ -122,28 +112,28 @@ func TestPurge(t *testing.T) {
 // changed, whoever has changed it.
 func TestPasswordChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, dir := server(t, "")
+		s := server(t, "")
 		mobile := s.MustConnect(who + "/mobile")
 		enable(t, mobile, "push.example", "a")
 		enable(t, s.MustConnect(who+"/stolen"), "push.example", "b")
 		mobile.MustSend(`<iq type='set' id='r' to='montague.example'><query xmlns='jabber:iq:register'><username>romeo</username><password>other</password></query></iq>`)
 		mobile.Expect(`<iq type='result' id='r' .../>`)
 		s.Settle()
-		want(t, dir, "a")
+		want(t, s, "a")
 		mobile.Close()
 		s.Restart() // nothing is in memory
 		if err := s.Accounts().SetPassword(t.Context(), jid.MustParse(who), "another", ""); err != nil {
 			t.Fatal(err)
 		}
 		s.Settle()
-		want(t, dir, "")
+		want(t, s, "")
 	})
 }
 
 // A service that cannot be reached is not tried for ever.
 func TestUnreachable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, dir := server(t, "")
+		s := server(t, "")
 		c := s.MustConnect(who + "/mobile")
 		enable(t, c, "push.example", "a")
 		c.Close()
@@ -152,10 +142,10 @@ func TestUnreachable(t *testing.T) {
 		s.Settle()
 		time.Sleep(24 * time.Hour)
 		s.Settle()
-		want(t, dir, "a")
+		want(t, s, "a")
 		time.Sleep(48 * time.Hour)
 		s.Settle()
-		want(t, dir, "")
+		want(t, s, "")
 		s.TakeLog()
 	})
 }
@@ -164,16 +154,16 @@ func TestUnreachable(t *testing.T) {
 // notifications.
 func TestAccountAsService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, dir := server(t, "")
+		s := server(t, "")
 		j := s.MustConnect("juliet@capulet.example/balcony")
 		c := s.MustConnect(who + "/mobile")
 		enable(t, c, "juliet@capulet.example", "a")
 		enable(t, c, "nobody@capulet.example", "b")
 		c.Close()
-		want(t, dir, "a b")
+		want(t, s, "a b")
 		j.MustSend(`<message to='romeo@montague.example' type='chat'><body>hark</body></message>`)
 		s.Settle()
-		want(t, dir, "")
+		want(t, s, "")
 		if got := j.Received(); len(got) > 0 {
 			t.Errorf("juliet received %v, want nothing", got)
 		}
@@ -184,7 +174,7 @@ func TestAccountAsService(t *testing.T) {
 // ends with the next error.
 func TestFailedCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, dir := server(t, "")
+		s := server(t, "")
 		app := s.MustConnect("tybalt@capulet.example/push")
 		app.MustSend(`<presence/>`)
 		j := s.MustConnect("juliet@capulet.example/balcony")
@@ -193,19 +183,6 @@ func TestFailedCommit(t *testing.T) {
 		c.Close()
 		s.Settle()
 		app.Received()
-		trigger := func(statement string) {
-			db, err := storage.Open(context.Background(), "sqlite:"+filepath.Join(dir, "kith.db"), slog.New(slog.DiscardHandler))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer db.Close()
-			if err := db.Write(context.Background(), func(tx *storage.Tx) error {
-				_, err := tx.Exec(statement)
-				return err
-			}); err != nil {
-				t.Fatal(err)
-			}
-		}
 		refuse := func() {
 			t.Helper()
 			j.MustSend(`<message to='romeo@montague.example' type='chat'><body>hark</body></message>`)
@@ -213,13 +190,13 @@ func TestFailedCommit(t *testing.T) {
 			app.MustSend(fmt.Sprintf(`<iq type='error' to='montague.example' id='%s'><error type='auth'><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>`, iq.Attr("id")))
 			s.Settle()
 		}
-		trigger(`CREATE TRIGGER refuse BEFORE DELETE ON push BEGIN SELECT raise(ABORT, 'no'); END`)
+		s.Change(`CREATE TRIGGER refuse BEFORE DELETE ON push BEGIN SELECT raise(ABORT, 'no'); END`)
 		refuse()
-		want(t, dir, "a")
-		trigger(`DROP TRIGGER refuse`)
+		want(t, s, "a")
+		s.Change(`DROP TRIGGER refuse`)
 		time.Sleep(10 * time.Minute)
 		refuse()
-		want(t, dir, "")
+		want(t, s, "")
 		s.TakeLog()
 	})
 }
@@ -227,7 +204,7 @@ func TestFailedCommit(t *testing.T) {
 // An account that is locked out is not notified.
 func TestDisabled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := server(t, "")
+		s := server(t, "")
 		app := s.MustConnect("tybalt@capulet.example/push")
 		j := s.MustConnect("juliet@capulet.example/balcony")
 		c := s.MustConnect(who + "/mobile")

@@ -1,50 +1,27 @@
 package roster_test
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 
-	"kith/server/storage"
 	"kith/xmpp/xep/roster"
 	"kith/xmpptest"
 )
 
 func TestScenarios(t *testing.T) { xmpptest.Run(t, "testdata/*.xmpp") }
 
-// fails has the store refuse any row about a contact, in the server's data
-// directory. It runs in a synctest bubble.
-func fails(t *testing.T, dir, contact string) {
-	t.Helper()
-	db, err := storage.Open(context.Background(), "sqlite:"+filepath.Join(dir, "kith.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	err = db.Write(context.Background(), func(tx *storage.Tx) error {
-		_, err := tx.Exec(`CREATE TRIGGER refuse BEFORE INSERT ON roster_item WHEN new.jid = '` + contact + `' BEGIN SELECT raise(ABORT, 'no'); END`)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // A change that cannot be stored is told to the one who wanted it and to nobody
 // else; what was sent with it is done.
 func TestFailedCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		s := xmpptest.New(t, xmpptest.Config(fmt.Sprintf("data = %q", dir)))
+		s := xmpptest.New(t)
 		cs := s.MustBeOnline("romeo@montague.example/foo", "juliet@capulet.example/balcony")
 		romeo, juliet := cs[0], cs[1]
 		romeo.MustSend(`<iq id='r' type='get'><query xmlns='jabber:iq:roster'/></iq>`)
 		romeo.Expect(`<iq id='r' type='result' ...><query xmlns='jabber:iq:roster' ver='...'/></iq>`)
-		fails(t, dir, "juliet@capulet.example")
+		s.Change(`CREATE TRIGGER refuse BEFORE INSERT ON roster_item WHEN new.jid = 'juliet@capulet.example' BEGIN SELECT raise(ABORT, 'no'); END`)
 		romeo.MustSend(`<presence id='1' to='juliet@capulet.example' type='subscribe'/>` +
 			`<iq id='2' type='set'><query xmlns='jabber:iq:roster'><item jid='nurse@capulet.example'/></query></iq>` +
 			`<presence type='unavailable'/><presence id='3'/>`)

@@ -1,49 +1,21 @@
 package vcard_test
 
 import (
-	"context"
-	"fmt"
-	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 
-	"kith/server/storage"
 	"kith/xmpp/jid"
 	"kith/xmpptest"
 )
 
 func TestScenarios(t *testing.T) { xmpptest.Run(t, "testdata/*.xmpp") }
 
-// open opens the database of a running server.
-func open(t *testing.T, dir string) *storage.DB {
-	t.Helper()
-	db, err := storage.Open(context.Background(), "sqlite:"+filepath.Join(dir, "kith.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return db
-}
-
-func rows(t *testing.T, dir string) (n int) {
-	t.Helper()
-	db := open(t, dir)
-	defer db.Close()
-	if err := db.Read(context.Background(), func(r *storage.Reader) error {
-		return r.QueryRow(`SELECT count(*) FROM vcard`).Scan(&n)
-	}); err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
 // Nothing is left of an account that is deleted, and nothing of it is found by
 // who has its address next.
 func TestPurge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		s := xmpptest.New(t, xmpptest.Config(fmt.Sprintf("data = %q", dir)))
+		s := xmpptest.New(t)
 		for _, c := range s.MustBeOnline("romeo@montague.example/foo", "juliet@capulet.example/balcony") {
 			c.MustSend(`<iq type='set' id='1'><vCard xmlns='vcard-temp'><FN>x</FN></vCard></iq>`)
 			c.Expect(`<iq type='result' id='1' .../>`)
@@ -52,7 +24,7 @@ func TestPurge(t *testing.T) {
 		if err := s.Accounts().Delete(t.Context(), romeo); err != nil {
 			t.Fatal(err)
 		}
-		if n := rows(t, dir); n != 1 {
+		if n := s.Count(`SELECT count(*) FROM vcard`); n != 1 {
 			t.Errorf("%d rows are left, want 1: that of the other account", n)
 		}
 		if err := s.Accounts().Create(t.Context(), romeo, xmpptest.Password, false); err != nil {
@@ -64,28 +36,14 @@ func TestPurge(t *testing.T) {
 	})
 }
 
-// change changes the database of a running server.
-func change(t *testing.T, dir, statement string, args ...any) {
-	t.Helper()
-	db := open(t, dir)
-	defer db.Close()
-	if err := db.Write(context.Background(), func(tx *storage.Tx) error {
-		_, err := tx.Exec(statement, args...)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // A vCard that cannot be read is none, and the log says so.
 func TestDamagedRow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		s := xmpptest.New(t, xmpptest.Config(fmt.Sprintf("data = %q", dir)))
+		s := xmpptest.New(t)
 		cs := s.MustBeOnline("romeo@montague.example/foo", "juliet@capulet.example/balcony")
 		cs[0].MustSend(`<iq type='set' id='1'><vCard xmlns='vcard-temp'><FN>x</FN></vCard></iq>`)
 		cs[0].Expect(`<iq type='result' id='1' .../>`)
-		change(t, dir, `UPDATE vcard SET content = $1`, []byte("<vCard xmlns='vcard-temp'>x</vCard>"))
+		s.Change(`UPDATE vcard SET content = $1`, []byte("<vCard xmlns='vcard-temp'>x</vCard>"))
 		cs[0].MustSend(`<iq type='get' id='2'><vCard xmlns='vcard-temp'/></iq>`)
 		cs[0].Expect(`<iq type='error' id='2' ...><error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>`)
 		cs[1].MustSend(`<iq type='get' id='3' to='romeo@montague.example'><vCard xmlns='vcard-temp'/></iq>`)
@@ -99,9 +57,8 @@ func TestDamagedRow(t *testing.T) {
 // Of a vCard that cannot be stored nobody is told, not even that there is one.
 func TestFailedCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		s := xmpptest.New(t, xmpptest.Config(fmt.Sprintf("data = %q", dir)))
-		change(t, dir, `CREATE TRIGGER refuse BEFORE INSERT ON vcard BEGIN SELECT raise(ABORT, 'no'); END`)
+		s := xmpptest.New(t)
+		s.Change(`CREATE TRIGGER refuse BEFORE INSERT ON vcard BEGIN SELECT raise(ABORT, 'no'); END`)
 		c := s.MustConnect("romeo@montague.example/foo")
 		c.MustSend(`<iq type='set' id='1'><vCard xmlns='vcard-temp'><FN>x</FN></vCard></iq><iq type='get' id='2'><vCard xmlns='vcard-temp'/></iq>`)
 		c.Expect(`<iq type='error' id='1' ...><error type='cancel'><internal-server-error xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>`)

@@ -24,7 +24,7 @@ import (
 // The server's keeper. It obeys its standard input, and when that ends, which it does
 // even when the test process is killed, it stops the server and removes its files.
 const keeper = `
-start() { "$1" -D "$2/data" -k "$2" -c listen_addresses= -c max_connections=200 -c "fsync=$3" >>"$2/log" 2>&1 & pid=$!; }
+start() { "$1" -D "$2/data" -k "$2" -c listen_addresses= -c max_connections=200 -c "fsync=$3" -c "full_page_writes=$3" >>"$2/log" 2>&1 & pid=$!; }
 all() { kill "-$1" "$pid"; for s in /proc/[0-9]*/stat; do read -r p x y of x <"$s" && [ "$of" = "$pid" ] && kill "-$1" "$p"; done 2>/dev/null; }
 stop() { all CONT; kill "-$1" "$pid"; wait "$pid"; }
 start "$@"
