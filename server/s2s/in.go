@@ -177,7 +177,7 @@ func (c *incoming) steps(host jid.JID) []negotiate.Step {
 		negotiate.External{Certified: func(domain jid.JID) bool { return c.certified(domain) == nil && c.s.acceptable(domain.Domain()) }},
 		negotiate.Limits{
 			Before: negotiate.MaxLimits{Bytes: int(c.conf.Limits.StanzaBeforeLogin)},
-			After:  negotiate.MaxLimits{Bytes: int(c.conf.Limits.StanzaServer), Idle: c.conf.S2S.Idle},
+			After:  announced(c.conf),
 		},
 		negotiate.PeerSM{},
 		negotiate.ByDialback{Offered: true},
@@ -223,7 +223,7 @@ func (c *incoming) prove(ours, theirs jid.JID, how string) {
 	if again {
 		return
 	}
-	if !c.s.acceptable(theirs.Domain()) { // since a moment ago: who ends such streams may not have seen it
+	if !c.allowed() { // since a moment ago: who ends such streams may not have seen it
 		c.s.wg.Go(func() { c.end(stream.ErrPolicyViolation) })
 		return
 	}
@@ -248,6 +248,20 @@ func (c *incoming) domains() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Sorted(maps.Keys(c.proved))
+}
+
+// allowed reports whether the configuration of now has the stream go on. Where it wants
+// certificates those who have proved themselves without one have to do so anew.
+func (c *incoming) allowed() bool {
+	strict := c.s.config.Load().S2S.RequireCertificate && !c.conf.S2S.RequireCertificate
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for d, how := range c.proved {
+		if !c.s.acceptable(d) || strict && how == negotiate.DialbackMechanism {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *incoming) has(domain string) bool {
