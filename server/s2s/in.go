@@ -46,6 +46,7 @@ type incoming struct {
 	// The reader's.
 	waits bool   // it holds one of the places of those that have proved nothing
 	shown *proof // what the peer's certificate proves, once asked for
+	heard uint64 // bytes, when the last element had come
 
 	mu       sync.Mutex           // guards what follows
 	host     string               // the domain of ours that it was opened to
@@ -311,8 +312,8 @@ func (c *incoming) read() (err error) {
 		case take.oversize(err):
 			continue
 		case isTimeout(err):
-			if time.Now().Before(c.deadline()) {
-				continue // a verdict
+			if time.Now().Before(c.deadline()) || c.shows() {
+				continue // a verdict, or a sign of life
 			}
 			return stream.ErrConnectionTimeout
 		case err != nil:
@@ -332,6 +333,18 @@ func (c *incoming) deadline() time.Time {
 	return c.used().Add(2 * c.conf.S2S.Idle) // it is the other's to end it sooner
 }
 
+// shows reports whether the peer has shown since the last element that it is there:
+// white space is traffic, too (RFC 6120 §4.6.1, XEP-0478 §3.1).
+func (c *incoming) shows() bool {
+	heard, _ := c.conn.Counters()
+	if c.waits || heard == c.heard {
+		return false
+	}
+	c.heard = heard
+	c.touch()
+	return true
+}
+
 func isTimeout(err error) bool {
 	var ne net.Error
 	return errors.As(err, &ne) && ne.Timeout()
@@ -340,6 +353,7 @@ func isTimeout(err error) bool {
 // element handles one first-level element.
 func (c *incoming) element(take *intake, el xmltree.Element) error {
 	c.touch()
+	c.heard, _ = c.conn.Counters()
 	switch el.Name().Space {
 	case ns.Dialback:
 		d, ok, err := negotiate.ParseDialback(el)
