@@ -1,11 +1,14 @@
 // Package s2s speaks with other servers: RFC 6120 between servers, XEP-0220
-// (dialback), XEP-0178 (SASL EXTERNAL) and XEP-0368 (direct TLS).
+// (dialback), XEP-0178 (SASL EXTERNAL), XEP-0368 (direct TLS) and XEP-0478 (limits).
 //
 // What is sent to another domain waits in the queue of its link, one for each pair
 // of a domain of ours and one of theirs, with a goroutine of its own: no domain
 // waits for another. A queue is bounded in bytes and in time; what cannot be sent
-// goes back to its sender. A domain that has failed for a while is not tried for
-// each stanza.
+// goes back to its sender, also when the server stops. A domain that has failed for a
+// while is not tried for each stanza.
+//
+// Links share a stream where the peer permits it. What it has taken is known of each
+// pair on each stream; one that it refuses gets a stream of its own.
 //
 // What another server sends is read as long as there is credit for it, and taken
 // from domains only that it has proved, on that stream, to be its own. TLS is
