@@ -272,6 +272,9 @@ func TestShareTarget(t *testing.T) {
 				w.t.Errorf("certificate for %v: it got %q", tt.names, got)
 			}
 			if tt.want == 2 {
+				if slices.ContainsFunc(a.asked, func(q negotiate.Dialback) bool { return q.To == at("worse.example") }) {
+					w.t.Errorf("certificate for %v: it was asked for worse.example", tt.names)
+				}
 				romeo.Expect(fmt.Sprintf(errorOf, "remote-server-timeout"))
 			}
 		})
