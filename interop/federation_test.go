@@ -175,6 +175,10 @@ func TestFederationRestart(t *testing.T) {
 			id := romeo.say(juliet.JID().Bare(), "three") // it waits
 			there.proc = there.start()
 			juliet = there.logIn(t, "juliet", false)
+			// What is kept while she becomes available she would get the next time.
+			if err := romeo.asks(juliet.JID().Host(), xmltree.Name{Space: ns.Ping, Local: "ping"}); err != nil {
+				t.Errorf("ping to %s: %v", juliet.JID().Host(), err)
+			}
 			juliet.presence("", jid.JID{})
 			juliet.hears(id)
 			romeo.hears(juliet.say(romeo.JID(), "four"))

@@ -252,7 +252,12 @@ const stopWithin = 15 * time.Second
 func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
+	// What other servers do not take any more goes back to clients that are still there;
+	// what they have said in their last moments, to sessions that wait for theirs.
+	s.servers.Drain(ctx)
 	err := errors.Join(s.clients.Close(ctx), s.comps.Close(ctx))
+	s.servers.Drain(ctx)
+	s.clients.Store(ctx)
 	s.servers.Stop()
 	s.jobs.close()
 	s.reloading.Lock()

@@ -52,6 +52,7 @@ func about(i s2s.Info) (notes []string) {
 	add(i.Certificate != "", "certificate: %s", i.Certificate)
 	add(i.Bidirectional, "both ways")
 	add(i.Acks, "acks")
+	add(i.Shared, "shared")
 	add(i.Queued > 0, "%d waiting", i.Queued)
 	add(i.Sent > 0, "%d sent", i.Sent)
 	add(i.Received > 0, "%d received", i.Received)

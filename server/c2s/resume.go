@@ -213,9 +213,9 @@ const (
 	storePause  = 2 * time.Millisecond
 )
 
-// store keeps what waits for its client, for the next start: with it what others
-// have said in their last moments.
-func (s *Server) store(ctx context.Context) {
+// Store keeps, after Close, what waits for its client, for the next start: with it what
+// others have said in their last moments, and what of other servers has come back.
+func (s *Server) Store(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, storeWithin)
 	defer cancel()
 	for !s.cluster.Idle() && ctx.Err() == nil {

@@ -162,8 +162,8 @@ func (s *Server) ended(c *client, err error) {
 	s.wg.Done()
 }
 
-// Close ends all streams with system-shutdown (RFC 6120 §4.9.3.20). Sessions that
-// can be resumed are stored; it waits until the others have been handed back.
+// Close ends all streams with system-shutdown (RFC 6120 §4.9.3.20) and waits until
+// sessions that cannot be resumed have been handed back. The others are Store's.
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
@@ -190,7 +190,6 @@ func (s *Server) Close(ctx context.Context) error {
 	s.quiet.stop()
 	select {
 	case <-done:
-		s.store(ctx)
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("close client streams: %w", ctx.Err())

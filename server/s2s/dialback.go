@@ -225,6 +225,11 @@ func (b backward) write(batch []entry) error {
 
 func (b backward) lost() []entry { return b.ledger.lost(b.pair) }
 
+func (b backward) unsettled() int { return b.ledger.owed(b.pair) }
+
+// largest is what the peer has announced when it asked for both ways (XEP-0478 §3.2).
+func (b backward) largest() int { return b.st.Limits.Bytes }
+
 func (b backward) ended() <-chan struct{} { return b.done }
 
 func (b backward) hangUp(err error) { b.end(err) }

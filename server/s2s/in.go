@@ -46,6 +46,7 @@ type incoming struct {
 	// The reader's.
 	waits bool   // it holds one of the places of those that have proved nothing
 	shown *proof // what the peer's certificate proves, once asked for
+	heard uint64 // bytes, when the last element had come
 
 	mu       sync.Mutex           // guards what follows
 	host     string               // the domain of ours that it was opened to
@@ -178,7 +179,7 @@ func (c *incoming) steps(host jid.JID) []negotiate.Step {
 		negotiate.External{Certified: func(domain jid.JID) bool { return c.certified(domain) == nil && c.s.acceptable(domain.Domain()) }},
 		negotiate.Limits{
 			Before: negotiate.MaxLimits{Bytes: int(c.conf.Limits.StanzaBeforeLogin)},
-			After:  negotiate.MaxLimits{Bytes: int(c.conf.Limits.StanzaServer), Idle: c.conf.S2S.Idle},
+			After:  announced(c.conf),
 		},
 		negotiate.PeerSM{},
 		negotiate.ByDialback{Offered: true},
@@ -224,7 +225,7 @@ func (c *incoming) prove(ours, theirs jid.JID, how string) {
 	if again {
 		return
 	}
-	if !c.s.acceptable(theirs.Domain()) { // since a moment ago: who ends such streams may not have seen it
+	if !c.allowed() { // since a moment ago: who ends such streams may not have seen it
 		c.s.wg.Go(func() { c.end(stream.ErrPolicyViolation) })
 		return
 	}
@@ -249,6 +250,20 @@ func (c *incoming) domains() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Sorted(maps.Keys(c.proved))
+}
+
+// allowed reports whether the configuration of now has the stream go on. Where it wants
+// certificates those who have proved themselves without one have to do so anew.
+func (c *incoming) allowed() bool {
+	strict := c.s.config.Load().S2S.RequireCertificate && !c.conf.S2S.RequireCertificate
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for d, how := range c.proved {
+		if !c.s.acceptable(d) || strict && how == negotiate.DialbackMechanism {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *incoming) has(domain string) bool {
@@ -298,8 +313,8 @@ func (c *incoming) read() (err error) {
 		case take.oversize(err):
 			continue
 		case isTimeout(err):
-			if time.Now().Before(c.deadline()) {
-				continue // a verdict
+			if time.Now().Before(c.deadline()) || c.shows() {
+				continue // a verdict, or a sign of life
 			}
 			return stream.ErrConnectionTimeout
 		case err != nil:
@@ -319,6 +334,18 @@ func (c *incoming) deadline() time.Time {
 	return c.used().Add(2 * c.conf.S2S.Idle) // it is the other's to end it sooner
 }
 
+// shows reports whether the peer has shown since the last element that it is there:
+// white space is traffic, too (RFC 6120 §4.6.1, XEP-0478 §3.1).
+func (c *incoming) shows() bool {
+	heard, _ := c.conn.Counters()
+	if c.waits || heard == c.heard {
+		return false
+	}
+	c.heard = heard
+	c.touch()
+	return true
+}
+
 func isTimeout(err error) bool {
 	var ne net.Error
 	return errors.As(err, &ne) && ne.Timeout()
@@ -327,6 +354,7 @@ func isTimeout(err error) bool {
 // element handles one first-level element.
 func (c *incoming) element(take *intake, el xmltree.Element) error {
 	c.touch()
+	c.heard, _ = c.conn.Counters()
 	switch el.Name().Space {
 	case ns.Dialback:
 		d, ok, err := negotiate.ParseDialback(el)

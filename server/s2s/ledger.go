@@ -155,6 +155,18 @@ func (l *ledger) lost(p pair) (all []entry) {
 	return all
 }
 
+// owed is how much of a pair was written, or is about to be, and not acknowledged.
+func (l *ledger) owed(p pair) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.pending {
+		if e.st.From.Domain() == p.from && e.st.To.Domain() == p.to {
+			n++
+		}
+	}
+	return n
+}
+
 // stop ends the timer.
 func (l *ledger) stop() {
 	l.mu.Lock()

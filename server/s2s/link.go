@@ -22,6 +22,10 @@ type carrier interface {
 	write(batch []entry) error
 	// lost returns, once the stream has ended, what has to be sent on another one.
 	lost() []entry
+	// unsettled is how many stanzas lost would return if it ended now.
+	unsettled() int
+	// largest is how many bytes a stanza may have; 0: nobody knows.
+	largest() int
 	// used returns when something was sent or received last.
 	used() time.Time
 	// ended is closed when the stream has ended.
@@ -51,14 +55,17 @@ type link struct {
 	wake chan struct{} // something has changed
 
 	// The goroutine's: how many streams in a row have ended before they took what they
-	// were given, and until when there is no other one.
+	// were given, and until when there is no other one; that it gets a stream of its own.
 	broken int
 	until  time.Time
+	alone  bool
 
 	mu        sync.Mutex // guards what follows
 	queue     []entry
 	bytes     int
+	taken     int  // of those that are neither in the queue nor known to the stream yet
 	finishing bool // what is queued is sent if there is a stream, then it ends
+	given     bool // up: what it has goes back
 	carrier   carrier
 	dialing   bool
 }
@@ -77,6 +84,9 @@ func (s *Server) Send(st *stanza.Stanza) error {
 	if l == nil && s.streams[p.to] >= maxLinksTo {
 		return stanza.ErrResourceConstraint.With("Too many domains here speak with " + p.to + ".")
 	}
+	if l == nil && s.given[p] {
+		return errStopping
+	}
 	if !l.busy() {
 		if err := s.mayBegin(p, e.at); err != nil {
 			return err
@@ -86,7 +96,7 @@ func (s *Server) Send(st *stanza.Stanza) error {
 		l = &link{s: s, pair: p.clone(), wake: make(chan struct{}, 1)}
 		s.links[l.pair] = l
 		s.streams[l.to]++
-		s.wg.Go(l.run)
+		s.linked.Go(l.run)
 	}
 	return l.push(e)
 }
@@ -105,7 +115,7 @@ func (l *link) busy() bool {
 func (s *Server) mayBegin(p pair, now time.Time) error {
 	switch {
 	case s.closing:
-		return stanza.ErrRemoteServerTimeout.With("The server is stopping.")
+		return errStopping
 	case len(s.links) >= maxLinks && s.links[p] == nil:
 		return stanza.ErrResourceConstraint.With("The server speaks with too many others.")
 	}
@@ -122,7 +132,7 @@ func (l *link) push(e entry) error {
 	defer l.mu.Unlock()
 	switch {
 	case l.finishing:
-		return stanza.ErrRemoteServerTimeout.With("The server is stopping.")
+		return errStopping
 	case l.bytes+len(e.bytes) > most && len(l.queue) > 0:
 		return stanza.ErrResourceConstraint.With("Too much waits for " + l.to + " already.")
 	}
@@ -146,7 +156,9 @@ func (l *link) run() {
 			begun := time.Now()
 			l.rest(l.pump(c), time.Since(begun))
 		}
-		if l.leave() {
+		if left, over := l.leave(); over {
+			l.s.sendBack(left, errStopping)
+			l.s.returning.Add(-1)
 			return
 		}
 	}
@@ -164,26 +176,27 @@ func (l *link) rest(lost bool, lasted time.Duration) {
 	}
 }
 
-// leave ends the link if there is nothing to be sent.
-func (l *link) leave() bool {
+// leave ends the link if there is nothing to be sent. What is left then goes back.
+func (l *link) leave() (left []entry, over bool) {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue) > 0 && !l.finishing && l.s.ctx.Err() == nil {
-		return false
+		return nil, false
 	}
 	l.finishing = true // whoever holds it still queues nothing more
 	delete(l.s.links, l.pair)
 	if l.s.streams[l.to]--; l.s.streams[l.to] == 0 {
 		delete(l.s.streams, l.to)
 	}
-	return true
+	l.s.returning.Add(1)
+	return l.queue, true
 }
 
 // reach returns a stream once there is one; nil when nothing waits for it any more.
 func (l *link) reach() carrier {
-	for {
+	for waited := l.alone; ; {
 		now := time.Now()
 		l.expire(now)
 		oldest, ok := l.oldest()
@@ -199,20 +212,22 @@ func (l *link) reach() carrier {
 			if c := l.s.back(l.pair); c != nil {
 				return c
 			}
+			if c := l.share(); c != nil {
+				return c
+			}
 		}
 		if wait = max(wait, l.s.pause(l.pair, now)); wait > 0 {
 			age := l.s.config.Load().S2S.QueueAge
 			l.sleep(min(wait, max(oldest.Add(age).Sub(now), time.Millisecond)))
 			continue
 		}
-		l.setDialing(true)
-		o, err := l.s.connect(l.pair)
-		if err == nil {
-			l.s.succeeded(l.pair)
-			l.setCarrier(o)
+		if attempt := l.s.underway(l.to); attempt != nil && !waited { // its stream may do
+			waited = true
+			l.await(attempt, oldest)
+			continue
 		}
-		l.setDialing(false)
-		if err == nil && l.s.permitted(l.to) == nil {
+		o, err := l.connect()
+		if err == nil && l.s.permitted(l.to) == nil && o.allowed() {
 			return o
 		}
 		if err == nil {
@@ -223,6 +238,32 @@ func (l *link) reach() carrier {
 		if l.s.ctx.Err() == nil {
 			l.failed(err)
 		}
+	}
+}
+
+// connect begins a stream, which is the link's carrier from then on.
+func (l *link) connect() (*outgoing, error) {
+	defer l.s.attempting(l.to)()
+	l.setDialing(true)
+	defer l.setDialing(false)
+	o, err := l.s.connect(l.pair)
+	if err == nil {
+		l.s.succeeded(l.pair)
+		l.setCarrier(o)
+	}
+	return o, err
+}
+
+// await waits for somebody else's attempt, as long as what is queued may wait.
+func (l *link) await(attempt <-chan struct{}, oldest time.Time) {
+	l.setDialing(true)
+	defer l.setDialing(false)
+	t := time.NewTimer(max(time.Until(oldest.Add(l.s.config.Load().S2S.QueueAge)), time.Millisecond))
+	defer t.Stop()
+	select {
+	case <-attempt:
+	case <-t.C:
+	case <-l.s.ctx.Done():
 	}
 }
 
@@ -290,34 +331,46 @@ func (l *link) bounce(which func(entry) bool, why error) {
 	}
 	l.queue = rest
 	l.mu.Unlock()
-	l.s.counts.bounced.Add(int64(len(back)))
-	for _, e := range back {
-		l.s.router.Bounce(e.st, why)
+	l.s.sendBack(back, why)
+}
+
+// sendBack sends stanzas back to their senders.
+func (s *Server) sendBack(entries []entry, why error) {
+	s.counts.bounced.Add(int64(len(entries)))
+	for _, e := range entries {
+		s.router.Bounce(e.st, why)
 	}
 }
 
 // batchBytes is how much is written at once.
 const batchBytes = 64 << 10
 
-// next takes what is written next.
-func (l *link) next() (batch []entry) {
+// next takes what is written next, and apart from it what is larger than most, unless
+// that is 0.
+func (l *link) next(most int) (batch, large []entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	size := 0
+	size, n := 0, 0
 	for _, e := range l.queue {
 		if size > 0 && size+len(e.bytes) > batchBytes {
 			break
 		}
+		n++
+		l.bytes -= len(e.bytes)
+		if most > 0 && len(e.bytes) > most {
+			large = append(large, e)
+			continue
+		}
 		size += len(e.bytes)
 		batch = append(batch, e)
 	}
-	if len(batch) == len(l.queue) {
+	if n == len(l.queue) {
 		l.queue = nil
 	} else {
-		l.queue = l.queue[len(batch):]
+		l.queue = l.queue[n:]
 	}
-	l.bytes -= size
-	return batch
+	l.taken = len(batch)
+	return batch, large
 }
 
 // again puts entries in front of the queue. It reports whether there were any.
@@ -343,7 +396,9 @@ func (l *link) pump(c carrier) (lost bool) {
 	timer := time.NewTimer(idle)
 	defer timer.Stop()
 	for {
-		if batch := l.next(); len(batch) > 0 {
+		batch, large := l.next(c.largest())
+		l.refuse(large, c.largest())
+		if len(batch) > 0 {
 			if err := c.write(batch); err != nil {
 				c.hangUp(err)
 				<-c.ended()
@@ -352,9 +407,14 @@ func (l *link) pump(c carrier) (lost bool) {
 			l.s.counts.sent.Add(int64(len(batch)))
 			continue
 		}
-		if l.isFinishing() {
-			c.hangUp(nil)
+		if len(large) > 0 {
+			continue // there may be more
+		}
+		switch finishing, given := l.isFinishing(); {
+		case given && c.unsettled() > 0: // who has given it up hangs up
 			<-c.ended()
+			return l.again(c.lost())
+		case finishing: // others may need the stream
 			return false
 		}
 		select {
@@ -381,29 +441,14 @@ func (l *link) pump(c carrier) (lost bool) {
 func (l *link) setCarrier(c carrier) {
 	l.mu.Lock()
 	l.carrier = c
+	if c == nil {
+		l.taken = 0
+	}
 	l.mu.Unlock()
 }
 
-func (l *link) isFinishing() bool {
+func (l *link) isFinishing() (finishing, given bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.finishing
-}
-
-// finish ends the link once its stream has taken what is queued.
-func (l *link) finish() {
-	l.mu.Lock()
-	l.finishing = true
-	l.mu.Unlock()
-	l.rouse()
-}
-
-// hangUp ends the stream of the link, if it has one.
-func (l *link) hangUp(err error) {
-	l.mu.Lock()
-	c := l.carrier
-	l.mu.Unlock()
-	if c != nil {
-		c.hangUp(err)
-	}
+	return l.finishing, l.given
 }

@@ -23,6 +23,7 @@ type Info struct {
 	Direct         bool      `json:"direct"`         // TLS from the first byte
 	Bidirectional  bool      `json:"bidirectional"`  // XEP-0288
 	Acks           bool      `json:"acks"`           // XEP-0198
+	Shared         bool      `json:"shared"`         // it was begun for another pair of domains, whose line has the same figures
 	Authentication string    `json:"authentication"` // "EXTERNAL", "dialback", "certificate"; "" for none yet
 	Certificate    string    `json:"certificate"`    // "valid", or what is wrong with theirs
 	Queued         int       `json:"queued"`         // stanzas
@@ -146,13 +147,10 @@ func (s *Server) Stats() Stats {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.Links = len(s.links)
+	st.Links, st.Out = len(s.links), len(s.outgoing)
 	for _, l := range s.links {
 		l.mu.Lock()
 		st.Queued += len(l.queue)
-		if _, ours := l.carrier.(*outgoing); ours {
-			st.Out++
-		}
 		l.mu.Unlock()
 	}
 	for c := range s.incoming {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,12 +34,15 @@ const plainFor = time.Hour
 // outgoing is a stream that we have begun.
 type outgoing struct {
 	s      *Server
-	pair   pair
+	pair   pair // that it was begun for
 	conf   *config.Config
 	conn   *stream.TCP
 	st     *negotiate.State
 	target resolve.Target
-	proof  error // of the peer's certificate
+	limits negotiate.MaxLimits // of the peer's
+	proof  error               // of the peer's certificate, for the domain that we came to
+	theirs proof               // for others
+	ours   *proof              // of what we have shown; nil: nothing
 	done   chan struct{}
 	in     *session.Inbound
 	sent   atomic.Int64
@@ -46,6 +50,11 @@ type outgoing struct {
 	usage
 	ledger ledger
 	acks   receipts
+	signs  signs
+	asking chan struct{} // has a place for each question that is open
+
+	mu    sync.Mutex // guards what follows
+	pairs map[pair]*question
 }
 
 // connect begins a stream and authenticates it.
@@ -79,17 +88,22 @@ func (s *Server) attempt(conf *config.Config, p pair, plain bool) (out *outgoing
 	if out.st.Bidi {
 		out.conn.SetLimits(after(conf))
 	}
+	s.mu.Lock()
+	s.outgoing[out] = struct{}{}
+	s.mu.Unlock()
 	s.wg.Go(out.serve)
 	return out, nil
 }
 
 // begin negotiates a stream over a connection.
 func (s *Server) begin(ctx context.Context, conf *config.Config, p pair, plain bool, conn net.Conn, t resolve.Target) (*outgoing, error) {
-	o := &outgoing{s: s, pair: p, conf: conf, target: t, usage: usage{begun: time.Now()}, done: make(chan struct{})}
+	o := &outgoing{s: s, pair: p, conf: conf, target: t, usage: usage{begun: time.Now()}, done: make(chan struct{}),
+		ours: names(s.parts.Certificate(p.from)), asking: make(chan struct{}, maxAsked), pairs: first(p)}
 	o.conn = stream.NewTCP(conn, stream.Options{Limits: before(conf)})
 	from := domain(p.from)
 	steps := []negotiate.Step{
-		negotiate.Bidi{Use: conf.S2S.Bidi},
+		negotiate.Limits{},
+		negotiate.Bidi{Use: conf.S2S.Bidi, Limits: announced(conf)},
 		negotiate.External{Use: !plain && s.parts.Certificate(p.from) != nil},
 		negotiate.ByDialback{Key: func(id string) string {
 			return negotiate.DialbackKey(s.parts.Secret, domain(p.to), from, id)
@@ -100,6 +114,12 @@ func (s *Server) begin(ctx context.Context, conf *config.Config, p pair, plain b
 	o.st, err = s.initiate(ctx, o.conn, p, t, s.speak(conf, p, plain, &o.proof), steps)
 	if err != nil {
 		return nil, err
+	}
+	o.theirs = examine(o.conn.TLS(), s.parts.Roots(), time.Now())
+	// XEP-0478: what is announced to who has not authenticated is for that time, and
+	// behind dialback nothing more is.
+	if o.st.Mechanism != negotiate.DialbackMechanism {
+		o.limits = o.st.Limits
 	}
 	o.ledger.conn = o.conn
 	o.acks.begin(s, o.conn, &conf.Limits)
@@ -178,10 +198,15 @@ func (s *Server) setPlain(p pair) {
 func (o *outgoing) serve() {
 	o.s.log.Info("stream to another server", "from", o.pair.from, "to", o.pair.to, "at", o.target.String(), "by", o.st.Mechanism,
 		"direct", o.target.Direct, "bidi", o.st.Bidi)
+	o.signs.begin(o.conn, o.limits.Idle)
 	err := o.read()
 	o.conn.Close(err)
 	o.in.Stop()
 	o.ledger.stop()
+	o.signs.stop()
+	o.s.mu.Lock()
+	delete(o.s.outgoing, o)
+	o.s.mu.Unlock()
 	attrs := []any{"from", o.pair.from, "to", o.pair.to}
 	if err != nil && !errors.Is(err, stream.ErrClosed) {
 		attrs = append(attrs, "error", err)
@@ -201,8 +226,7 @@ func (o *outgoing) read() (err error) {
 			err = stream.ErrInternalServerError
 		}
 	}()
-	take := intake{s: o.s, in: o.in, oneWay: !o.st.Bidi, proved: func(domain string) bool { return domain == o.pair.to },
-		known: func(p pair) bool { return p == o.pair }}
+	take := intake{s: o.s, in: o.in, oneWay: !o.st.Bidi, proved: o.speaksFor, known: o.knows}
 	for _, el := range o.st.Early {
 		if err := o.element(&take, el); err != nil {
 			return err
@@ -254,6 +278,8 @@ func (o *outgoing) element(take *intake, el xmltree.Element) error {
 // dialback handles what a peer says of domains on a stream of ours.
 func (o *outgoing) dialback(d negotiate.Dialback) error {
 	switch {
+	case d.Verdict != "" && !d.Verify && o.answer(d):
+		return nil
 	case d.Verdict != "":
 		o.s.counts.spoofed.Add(1)
 		return stream.ErrPolicyViolation.With("an answer to a question that was not asked")
@@ -270,6 +296,7 @@ func (o *outgoing) write(batch []entry) error {
 	err := o.ledger.write(batch, o.done)
 	if err == nil {
 		o.touch()
+		o.signs.wrote()
 		o.sent.Add(int64(len(batch)))
 	}
 	return err
@@ -277,6 +304,12 @@ func (o *outgoing) write(batch []entry) error {
 
 // lost implements carrier.
 func (o *outgoing) lost() []entry { return o.ledger.lost(o.pair) }
+
+// unsettled implements carrier.
+func (o *outgoing) unsettled() int { return o.ledger.owed(o.pair) }
+
+// largest implements carrier.
+func (o *outgoing) largest() int { return o.limits.Bytes }
 
 // ended implements carrier.
 func (o *outgoing) ended() <-chan struct{} { return o.done }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"kith/xmpp/jid"
 	"kith/xmpp/negotiate"
 	"kith/xmpp/ns"
+	"kith/xmpp/stanza"
 	"kith/xmpp/stream"
 	"kith/xmpp/xmltree"
 	"kith/xmpptest"
@@ -162,15 +164,25 @@ func (p *peer) ends(what string, want *stream.Error) {
 
 // authoritative plays the servers of a domain: it answers what is asked of keys.
 type authoritative struct {
-	cert    *tls.Certificate
-	verdict func(q negotiate.Dialback) []negotiate.Dialback
-	bidi    bool
-	then    string // what it says when it has believed somebody
-	mute    bool   // it says nothing
+	cert     *tls.Certificate
+	verdict  func(q negotiate.Dialback) []negotiate.Dialback
+	bidi     bool
+	then     string // what it says when it has believed somebody
+	mute     bool   // it says nothing
+	features string // others than it has
 
 	mu    sync.Mutex // guards what follows
 	calls int
 	asked []negotiate.Dialback
+	got   []string // stanzas: the call, the sender's domain and the recipient's, and the id
+}
+
+// stanzas are those that it got since it was asked for them.
+func (a *authoritative) stanzas() (all []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all, a.got = a.got, nil
+	return all
 }
 
 func (a *authoritative) count() int {
@@ -182,6 +194,7 @@ func (a *authoritative) count() int {
 func (a *authoritative) serve(c net.Conn, direct bool) {
 	a.mu.Lock()
 	a.calls++
+	call := a.calls
 	a.mu.Unlock()
 	if a.mute {
 		return
@@ -201,6 +214,9 @@ func (a *authoritative) serve(c net.Conn, direct bool) {
 		}
 		st := &negotiate.State{Conn: conn}
 		features := stream.Features{negotiate.ByDialback{Offered: true}.Offer(st)}
+		if a.features != "" {
+			features = stream.Features{xmlText(a.features)}
+		}
 		if a.bidi {
 			features = append(features, negotiate.Bidi{Use: true}.Offer(st))
 		}
@@ -211,6 +227,12 @@ func (a *authoritative) serve(c net.Conn, direct bool) {
 			el, err := conn.ReadElement()
 			if err != nil {
 				return
+			}
+			if stanza.KindOf(el) != 0 {
+				from, to := jid.MustParse(el.Attr("from")).Domain(), jid.MustParse(el.Attr("to")).Domain()
+				a.mu.Lock()
+				a.got = append(a.got, fmt.Sprintf("%d: %s to %s: %s", call, from, to, el.Attr("id")))
+				a.mu.Unlock()
 			}
 			q, ok, err := negotiate.ParseDialback(el)
 			if !ok || err != nil {

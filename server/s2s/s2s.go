@@ -1,11 +1,14 @@
 // Package s2s speaks with other servers: RFC 6120 between servers, XEP-0220
-// (dialback), XEP-0178 (SASL EXTERNAL) and XEP-0368 (direct TLS).
+// (dialback), XEP-0178 (SASL EXTERNAL), XEP-0368 (direct TLS) and XEP-0478 (limits).
 //
 // What is sent to another domain waits in the queue of its link, one for each pair
 // of a domain of ours and one of theirs, with a goroutine of its own: no domain
 // waits for another. A queue is bounded in bytes and in time; what cannot be sent
-// goes back to its sender. A domain that has failed for a while is not tried for
-// each stanza.
+// goes back to its sender, also when the server stops. A domain that has failed for a
+// while is not tried for each stanza.
+//
+// Links share a stream where the peer permits it. What it has taken is known of each
+// pair on each stream; one that it refuses gets a stream of its own.
 //
 // What another server sends is read as long as there is credit for it, and taken
 // from domains only that it has proved, on that stream, to be its own. TLS is
@@ -16,7 +19,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -75,13 +77,18 @@ type Server struct {
 	links    map[pair]*link
 	streams  map[string]int // links by their domains
 	incoming map[*incoming]struct{}
+	outgoing map[*outgoing]struct{}
+	attempts map[string]chan struct{} // to begin a stream, by domain; closed when they are over
 	troubles map[string]*trouble
 	failures map[string]failure // the last of a domain, for people to see
 	plain    map[pair]time.Time // pairs for which our certificate was refused, and when
+	given    map[pair]bool      // up, by a stop
 	closing  bool
-	wg       sync.WaitGroup
+	linked   sync.WaitGroup // the links' goroutines
+	wg       sync.WaitGroup // all others
 
-	counts counts
+	counts    counts
+	returning atomic.Int64 // links that send back what they had
 }
 
 // counts are figures since the start.
@@ -107,6 +114,7 @@ func New(p Parts) *Server {
 		waiting:   limit.NewSlots(l.BeforeLogin, l.BeforeLoginPerIP),
 		verifiers: make(chan struct{}, maxVerifiers), turns: newTurns(maxVerifiersPerIP),
 		links: make(map[pair]*link), streams: make(map[string]int), incoming: make(map[*incoming]struct{}),
+		outgoing: make(map[*outgoing]struct{}), attempts: make(map[string]chan struct{}), given: make(map[pair]bool),
 		troubles: make(map[string]*trouble), failures: make(map[string]failure), plain: make(map[pair]time.Time),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -136,22 +144,22 @@ func (s *Server) Configure(c *config.Config) {
 	}
 }
 
-// part ends the streams with domains that are not allowed any more, or are ours now.
+// part ends the streams with domains that are not allowed any more, are ours now, or
+// were believed more easily than they would be now.
 func (s *Server) part() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.incoming {
-		for _, d := range c.domains() {
-			if !s.acceptable(d) {
-				s.wg.Go(func() { c.end(stream.ErrPolicyViolation) })
-				break
-			}
+		if !c.allowed() {
+			s.wg.Go(func() { c.end(stream.ErrPolicyViolation) })
 		}
 	}
-	for p, l := range s.links {
-		if !s.acceptable(p.to) {
-			s.wg.Go(func() { l.hangUp(stream.ErrPolicyViolation) })
+	for o := range s.outgoing {
+		if !o.allowed() {
+			s.wg.Go(func() { o.hangUp(stream.ErrPolicyViolation) })
 		}
+	}
+	for _, l := range s.links {
 		l.rouse() // what waits for a stream may have another answer now
 	}
 }
@@ -244,44 +252,3 @@ func after(c *config.Config) xmltree.Limits {
 // minSkip is the size up to which, at least, a stanza that is too large is bounced
 // and the stream goes on.
 const minSkip = 4 << 20
-
-// Stop ends the streams of others, so that nothing more comes in.
-func (s *Server) Stop() {
-	s.mu.Lock()
-	s.closing = true
-	for c := range s.incoming {
-		s.wg.Go(func() { c.end(stream.ErrSystemShutdown) })
-	}
-	s.mu.Unlock()
-}
-
-// flushWithin bounds how long a stop waits for what is under way to other servers.
-const flushWithin = 2 * time.Second
-
-// Close sends what is queued on streams that exist, and ends them.
-func (s *Server) Close(ctx context.Context) error {
-	s.Stop()
-	s.mu.Lock()
-	for _, l := range s.links {
-		s.wg.Go(l.finish)
-	}
-	s.mu.Unlock()
-	done := make(chan struct{})
-	go func() {
-		s.wg.Wait()
-		close(done)
-	}()
-	timer := time.NewTimer(flushWithin)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
-	}
-	s.cancel()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("close streams with other servers: %w", ctx.Err())
-	}
-}

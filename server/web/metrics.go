@@ -111,7 +111,7 @@ func (c collector) streams(ch chan<- prometheus.Metric) {
 	type kind struct{ direction, authentication, certificate string }
 	n := make(map[kind]int)
 	for _, i := range c.s.Servers.List() {
-		if i.State != "open" {
+		if i.State != "open" || i.Shared {
 			continue
 		}
 		k := kind{i.Direction, i.Authentication, "valid"}

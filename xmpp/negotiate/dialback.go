@@ -182,7 +182,8 @@ func (d ByDialback) Serve(_ context.Context, st *State, el xmltree.Element) (Out
 }
 
 // Take implements Step.
-func (d ByDialback) Take(_ context.Context, st *State, _ xmltree.Element) (Outcome, error) {
+func (d ByDialback) Take(_ context.Context, st *State, features xmltree.Element) (Outcome, error) {
+	st.DialbackErrors = st.Conn.Secure() && features.Child(nameDialbackFeature).Child(nameErrors).Exists()
 	if d.Key == nil || !st.User.IsZero() || !st.Conn.Secure() {
 		return Pass, nil
 	}
@@ -255,7 +256,12 @@ func (v Verify) Take(_ context.Context, st *State, _ xmltree.Element) (Outcome, 
 }
 
 // Bidi lets stanzas go both ways between two servers (XEP-0288).
-type Bidi struct{ Use bool }
+type Bidi struct {
+	Use bool
+	// Limits are what an initiating server announces: it has no features to do so with
+	// (XEP-0478 §3.2).
+	Limits MaxLimits
+}
 
 // Offer implements Step.
 func (b Bidi) Offer(st *State) xmltree.Appender {
@@ -275,7 +281,7 @@ func (b Bidi) Serve(_ context.Context, st *State, el xmltree.Element) (Outcome, 
 	if !st.Conn.Secure() || !st.User.IsZero() {
 		return 0, stream.ErrPolicyViolation.With("bidi out of order")
 	}
-	st.Bidi = true
+	st.Bidi, st.Limits = true, parseLimits(el.Child(nameLimits))
 	return Handled, nil
 }
 
@@ -285,5 +291,11 @@ func (b Bidi) Take(_ context.Context, st *State, features xmltree.Element) (Outc
 		return Pass, nil
 	}
 	st.Bidi = true
-	return Handled, st.write(empty(nameBidi))
+	return Handled, st.write(markup(func(w *xmltree.Writer) {
+		w.Open(nameBidi)
+		if b.Limits != (MaxLimits{}) {
+			w.Append(b.Limits)
+		}
+		w.Close()
+	}))
 }

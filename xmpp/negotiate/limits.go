@@ -53,14 +53,18 @@ func (m MaxLimits) AppendXML(w *xmltree.Writer) {
 // Serve implements Step.
 func (Limits) Serve(context.Context, *State, xmltree.Element) (Outcome, error) { return Pass, nil }
 
-// Take implements Step. What cannot be read is as good as not said.
+// Take implements Step.
 func (Limits) Take(_ context.Context, st *State, features xmltree.Element) (Outcome, error) {
-	el := features.Child(nameLimits)
-	st.Limits = MaxLimits{
+	st.Limits = parseLimits(features.Child(nameLimits))
+	return Pass, nil
+}
+
+// parseLimits reads what was announced. What cannot be read is as good as not said.
+func parseLimits(el xmltree.Element) MaxLimits {
+	return MaxLimits{
 		Bytes: number(el.Child(nameMaxBytes).Text()),
 		Idle:  time.Duration(number(el.Child(nameIdle).Text())) * time.Second,
 	}
-	return Pass, nil
 }
 
 // number reads an xs:unsignedInt, 0 if it is none.

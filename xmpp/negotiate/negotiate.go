@@ -63,6 +63,9 @@ type State struct {
 	Gained    Gained    // by an initiating entity that logged in by XEP-0388
 	Limits    MaxLimits // announced by the peer (XEP-0478)
 	Bidi      bool      // stanzas may go both ways between servers (XEP-0288)
+	// DialbackErrors says that the receiving server handles errors of dialback without
+	// ending the stream (XEP-0220 §2.4.2).
+	DialbackErrors bool
 	// Early are elements that came while an answer was waited for, or that ended
 	// the negotiation of a stream between servers, in their order.
 	Early []xmltree.Element

@@ -1,0 +1,148 @@
+package s2s_test
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"kith/xmpp/jid"
+	"kith/xmpp/negotiate"
+	"kith/xmpp/stream"
+	"kith/xmpptest"
+)
+
+// TestCertificatesFromNowOn: a reload that has others need certificates ends the streams
+// of those that have been believed without one, whoever has begun them, and no others.
+func TestCertificatesFromNowOn(t *testing.T) {
+	reload := func(w *world) {
+		w.t.Helper()
+		if _, err := w.s.Reload("s2s.require_certificate = true"); err != nil {
+			w.t.Fatal(err)
+		}
+		w.s.Pass(2 * time.Second)
+	}
+	const lenient = "s2s.require_certificate = false"
+	for _, how := range ways {
+		inWorld(t, lenient, func(w *world) {
+			p := w.proved(how)
+			reload(w)
+			if how == "dialback" {
+				p.ends("proved by "+how, stream.ErrPolicyViolation)
+				return
+			}
+			if el, err := p.next(); !errors.Is(err, errNothing) {
+				w.t.Errorf("the stream has ended: %s %v", el.Raw(), err)
+			}
+		})
+	}
+	inWorld(t, lenient, func(w *world) { // while a key is being verified
+		late := make(chan struct{})
+		a := &authoritative{cert: w.certificate(nil, "x.example"), verdict: func(q negotiate.Dialback) []negotiate.Dialback {
+			<-late
+			return says(negotiate.Valid)(q)
+		}}
+		w.net.Stranger("evil.example", a.serve)
+		p := w.call("evil.example", nil)
+		p.send(resultFrom("evil.example"))
+		w.s.Settle()
+		reload(w)
+		close(late)
+		p.ends("verified meanwhile", stream.ErrPolicyViolation)
+	})
+	for _, good := range []bool{true, false} {
+		for _, deny := range []bool{false, true} {
+			inWorld(t, lenient, func(w *world) {
+				cert := w.certificate(func(c *x509.Certificate) {
+					if !good {
+						c.DNSNames = []string{"x.example"}
+					}
+				}, "evil.example")
+				a := &authoritative{cert: cert, verdict: says(negotiate.Valid)}
+				w.net.Stranger("evil.example", a.serve)
+				romeo := w.online()
+				romeo.MustSend("<message to='x@evil.example' id='1'><body>x</body></message>")
+				romeo.ExpectNothing()
+				want := "remote-server-timeout"
+				if deny {
+					want = "not-allowed"
+					if _, err := w.s.Reload("s2s.deny = [\"evil.example\"]"); err != nil {
+						w.t.Fatal(err)
+					}
+					w.s.Pass(2 * time.Second)
+				} else {
+					reload(w)
+				}
+				kept := good && !deny
+				if st := w.s.Inside().Federation().Stats(); (st.Out == 1) != kept {
+					w.t.Errorf("certificate good: %v, denied: %v: %d streams", good, deny, st.Out)
+				}
+				romeo.MustSend("<message to='x@evil.example' id='2'><body>x</body></message>")
+				w.s.Pass(2 * time.Second)
+				if !kept {
+					romeo.Expect(fmt.Sprintf(errorOf, want))
+				}
+				romeo.ExpectNothing()
+			})
+		}
+	}
+}
+
+// counting is a connection that knows how often something was written to it.
+type counting struct {
+	net.Conn
+	writes *int
+}
+
+func (c counting) Write(p []byte) (int, error) {
+	*c.writes++
+	return c.Conn.Write(p)
+}
+
+// TestPresenceToMany: RFC 6121 §4.2.2, §4.4.2, §4.5.2: each contact at another server
+// gets one stanza for a change, whatever else was sent to him, and all of them go out
+// together.
+func TestPresenceToMany(t *testing.T) {
+	const contacts = 40
+	for _, bidi := range []bool{true, false} {
+		inWorld(t, fmt.Sprintf("limits.ping_after = \"1h\"\ns2s.bidi = %v", bidi), func(w *world) {
+			writes := 0
+			w.net.Through = func(c *xmpptest.Conn) net.Conn { return counting{c, &writes} }
+			other := xmpptest.New(w.t, xmpptest.Join(w.net), xmpptest.Config(fmt.Sprintf("hosts = [\"capulet.example\"]\ns2s.bidi = %v", bidi)))
+			romeo := w.online()
+			for i := range contacts {
+				friend := other.MustBeOnline(fmt.Sprintf("n%d@capulet.example/x", i))[0]
+				friend.MustSend("<presence to='romeo@montague.example' type='subscribe'/>")
+				w.s.Settle()
+				romeo.MustSend("<presence to='" + friend.JID().Bare().String() + "' type='subscribed'/>")
+				w.s.Settle()
+				if i < 10 { // more devices cost nothing
+					other.MustBeOnline(jid.MustParse(friend.JID().Bare().String()).String() + "/y")
+				}
+			}
+			w.s.Settle()
+			federation := w.s.Inside().Federation()
+			before := federation.Stats().Sent
+			expect := func(what string, want int64) {
+				w.t.Helper()
+				w.s.Settle()
+				if n := federation.Stats().Sent - before; n != want {
+					w.t.Errorf("bidi %v: %s: %d stanzas were sent, want %d", bidi, what, n, want)
+				}
+				before = federation.Stats().Sent
+			}
+			writes = 0
+			romeo.MustSend("<presence><show>away</show></presence>")
+			expect("a change", contacts)
+			if writes > 10 { // with acknowledgements, from both ends
+				w.t.Errorf("bidi %v: they went out in %d pieces", bidi, writes)
+			}
+			romeo.MustSend("<presence to='n1@capulet.example'><show>dnd</show></presence>")
+			expect("to one", 1)
+			romeo.MustSend("<presence type='unavailable'/>")
+			expect("gone", contacts)
+		})
+	}
+}
