@@ -1,0 +1,191 @@
+package s2s_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"kith/xmpp/negotiate"
+	"kith/xmpp/resolve"
+	"kith/xmpptest"
+)
+
+// unknown is a certificate that nobody has signed, for no name, and expired.
+func unknown(t *testing.T) *tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// keyOf is the record of a certificate.
+func keyOf(t *testing.T, cert *tls.Certificate) resolve.TLSA {
+	t.Helper()
+	c, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resolve.Key(c)
+}
+
+const (
+	believed  = "s2s.resolver = \"127.0.0.1:53\"\n"
+	tlsaName  = "_5270._tcp.stranger.evil.example"
+	srvName   = "_xmpps-server._tcp.evil.example"
+	evilsHost = "stranger.evil.example"
+)
+
+// dnssec is what DNSSEC makes of SRV, addresses and TLSA records, a letter for each: secure,
+// insecure, bogus.
+func dnssec(of string) func(name, typ string) xmpptest.Signature {
+	return func(name, typ string) xmpptest.Signature {
+		i := map[string]int{srvName: 0, evilsHost: 1, tlsaName: 2}
+		if at, ok := i[name]; ok {
+			return map[byte]xmpptest.Signature{'s': xmpptest.Signed, 'i': xmpptest.Unsigned, 'b': xmpptest.Forged}[of[at]]
+		}
+		return xmpptest.Unsigned
+	}
+}
+
+// TestPublishedCertificates: whom we connect to, by what DNSSEC proves of the domain and
+// by what it has published (RFC 7673 §3, §4).
+func TestPublishedCertificates(t *testing.T) {
+	const dane, valid, refused = "DANE", "valid", ""
+	for _, tt := range []struct {
+		config  string
+		dnssec  string // of SRV, addresses, TLSA
+		cert    string // "unknown", "known", "host"
+		record  string // "right", "wrong", "odd", "": none
+		outcome string // what the certificate is; "": it is refused
+	}{
+		{believed, "sss", "unknown", "right", dane},
+		{believed, "sss", "known", "right", dane},
+		{believed, "sss", "known", "wrong", refused},
+		{believed, "sss", "unknown", "wrong", refused},
+		{believed + "s2s.require_certificate = false", "sss", "known", "wrong", refused},
+		{believed, "sss", "known", "odd", valid},
+		{believed, "sss", "unknown", "odd", refused},
+		{believed, "sss", "known", "", valid},
+		{believed, "sss", "unknown", "", refused},
+		{believed, "sss", "host", "", valid},
+		{believed, "iss", "host", "", refused},
+		{believed, "iss", "known", "wrong", valid},
+		{believed, "iss", "unknown", "right", refused},
+		{believed, "sis", "known", "wrong", valid},
+		{believed, "sis", "unknown", "right", refused},
+		{believed, "ssi", "known", "wrong", valid},
+		{believed, "ssi", "unknown", "right", refused},
+		{believed, "bss", "known", "right", refused},
+		{believed, "sbs", "known", "right", refused},
+		{believed, "ssb", "known", "right", refused},
+		{believed + "s2s.require_certificate = false", "ssb", "known", "right", refused},
+		{believed, "sib", "known", "right", valid},
+		{believed, "isb", "known", "right", valid},
+		{believed + "s2s.dane = \"off\"", "sss", "known", "wrong", valid},
+		{believed + "s2s.dane = \"off\"", "sss", "unknown", "right", refused},
+		{believed + "s2s.dane = \"off\"", "sss", "host", "", refused},
+		{"", "sss", "unknown", "right", refused},
+		{"s2s.resolver = \"192.0.2.53:53\"", "sss", "unknown", "right", refused},
+		{"s2s.resolver = \"[::1]:53\"", "sss", "unknown", "right", dane},
+		{"s2s.resolver = \"192.0.2.53:53\"\ns2s.dane = \"on\"", "sss", "unknown", "right", dane},
+	} {
+		name := strings.ReplaceAll(fmt.Sprintf("%s %s, %s certificate, record %q", tt.config, tt.dnssec, tt.cert, tt.record), "\n", " ")
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, tt.config, func(w *world) {
+				w.publish(tt.dnssec, tt.cert, tt.record)
+				romeo := w.online()
+				romeo.MustSend("<message to='x@evil.example' id='m'><body>x</body></message>")
+				w.s.Pass(3 * time.Minute)
+				if tt.outcome == refused {
+					romeo.Expect(fmt.Sprintf(errorOf, "remote-server-timeout"))
+					return
+				}
+				romeo.ExpectNothing()
+				list := w.s.Inside().Federation().List()
+				if len(list) != 1 || list[0].State != "open" || list[0].Certificate != tt.outcome {
+					w.t.Errorf("streams %+v; want one, and that the certificate is %s", list, tt.outcome)
+				}
+			})
+		})
+	}
+}
+
+// publish has the test play evil.example.
+func (w *world) publish(signed, cert, record string) {
+	w.t.Helper()
+	w.net.STARTTLS = false
+	a := &authoritative{verdict: says(negotiate.Valid)}
+	switch cert {
+	case "unknown":
+		a.cert = unknown(w.t)
+	case "known":
+		a.cert = w.certificate(nil, "evil.example")
+	case "host":
+		a.cert = w.certificate(nil, evilsHost)
+	}
+	right := keyOf(w.t, a.cert)
+	odd := right
+	odd.Matching = 9
+	switch record {
+	case "right":
+		w.net.Published = map[string][]resolve.TLSA{tlsaName: {keyOf(w.t, unknown(w.t)), right}}
+	case "wrong":
+		w.net.Published = map[string][]resolve.TLSA{tlsaName: {keyOf(w.t, unknown(w.t))}}
+	case "odd":
+		w.net.Published = map[string][]resolve.TLSA{tlsaName: {odd}}
+	}
+	w.net.Signature = dnssec(signed)
+	w.net.Stranger("evil.example", a.serve)
+}
+
+// TestDialbackByDANE: who connects to us is proved by dialback, for which his domain's
+// server is believed by what the domain has published (RFC 7712 §4.3, §5.1).
+func TestDialbackByDANE(t *testing.T) {
+	for _, tt := range []struct{ dnssec, record, want string }{
+		{"sss", "right", "valid"}, {"sss", "wrong", "not-authorized"}, {"iss", "right", "not-authorized"}, {"ssb", "right", "remote-server-timeout"},
+	} {
+		inWorld(t, believed, func(w *world) {
+			w.publish(tt.dnssec, "unknown", tt.record)
+			p := w.call("evil.example", nil)
+			p.send(resultFrom("evil.example"))
+			d, _, err := negotiate.ParseDialback(p.must())
+			got := d.Verdict
+			if d.Err != nil {
+				got = d.Err.Condition
+			}
+			if err != nil || got != tt.want {
+				w.t.Errorf("%s, record %s: answer %+v, %v; want %s", tt.dnssec, tt.record, d, err, tt.want)
+			}
+		})
+	}
+}
+
+// TestPublish: what we tell others of our own certificate is what they get to see.
+func TestPublish(t *testing.T) {
+	inWorld(t, "", func(w *world) {
+		list := w.s.Inside().Federation().Publish()
+		p := w.connect(true)
+		if err := p.tls(nil); err != nil {
+			w.t.Fatal(err)
+		}
+		shown := p.conn.TLS().PeerCertificates[0]
+		if len(list) != 1 || list[0].Domain != "montague.example" || list[0].Record != resolve.Key(shown).String() || !list[0].Until.Equal(shown.NotAfter) ||
+			!strings.HasPrefix(list[0].Record, "3 1 1 ") || len(list[0].Record) != len("3 1 1 ")+64 {
+			w.t.Errorf("published %+v, of the certificate with %s", list, resolve.Key(shown))
+		}
+	})
+}
