@@ -1,6 +1,7 @@
 package s2s
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -120,6 +121,64 @@ func (p proof) at(domain jid.JID, t resolve.Target) error {
 		return nil
 	}
 	return fmt.Errorf("%w than %s or %s", errWrongName, domain, t.Host)
+}
+
+// lookWithin bounds looking for what a peer's domain has published.
+const lookWithin = 10 * time.Second
+
+// external reports whether the peer has shown a certificate for a domain, as SASL
+// EXTERNAL wants it: one that an authority has signed, or that the domain has
+// published for one of the places where it listens (RFC 7712 §5.1). (Reader.)
+func (c *incoming) external(domain jid.JID) bool {
+	if !c.s.acceptable(domain.Domain()) {
+		return false
+	}
+	if c.certified(domain) == nil {
+		return true
+	}
+	if _, err := shown(c.conn.TLS()); err != nil || c.looked {
+		return false
+	}
+	c.looked = true // once is enough: a stranger has us ask
+	if !c.published(domain) {
+		return false
+	}
+	c.mu.Lock()
+	c.vouched = domain.Domain()
+	c.mu.Unlock()
+	return true
+}
+
+// published reports whether a domain has published the peer's certificate.
+func (c *incoming) published(domain jid.JID) bool {
+	dialer := c.s.dialer(c.conf)
+	if !dialer.DANE {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, lookWithin)
+	defer cancel()
+	free, err := c.s.turns.take(ctx, c.source)
+	if err != nil {
+		return false
+	}
+	defer free()
+	targets, err := dialer.Vouched(ctx, domain.Domain(), resolve.Server())
+	if err != nil {
+		c.s.log.Info("what another server has published not found", "from", domain.String(), "error", err)
+		return false
+	}
+	return slices.ContainsFunc(targets, func(t resolve.Target) bool {
+		j := judgePeer(c.conn.TLS(), domain, t, c.s.parts.Roots(), time.Now())
+		return j.dane && j.err == nil
+	})
+}
+
+// isVouched reports whether a domain has published the certificate that the peer has
+// shown.
+func (c *incoming) isVouched(domain string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.vouched != "" && c.vouched == domain
 }
 
 // Published is what others can be told of the certificate of a domain of ours, so that

@@ -124,8 +124,8 @@ func TestPublishedCertificates(t *testing.T) {
 	}
 }
 
-// publish has the test play evil.example.
-func (w *world) publish(signed, cert, record string) {
+// publish has the test play evil.example, and returns its certificate.
+func (w *world) publish(signed, cert, record string) *tls.Certificate {
 	w.t.Helper()
 	w.net.STARTTLS = false
 	a := &authoritative{verdict: says(negotiate.Valid)}
@@ -150,6 +150,7 @@ func (w *world) publish(signed, cert, record string) {
 	}
 	w.net.Signature = dnssec(signed)
 	w.net.Stranger("evil.example", a.serve)
+	return a.cert
 }
 
 // TestDialbackByDANE: who connects to us is proved by dialback, for which his domain's
@@ -169,6 +170,75 @@ func TestDialbackByDANE(t *testing.T) {
 			}
 			if err != nil || got != tt.want {
 				w.t.Errorf("%s, record %s: answer %+v, %v; want %s", tt.dnssec, tt.record, d, err, tt.want)
+			}
+		})
+	}
+}
+
+// TestExternalByDANE: who connects to us with a certificate that his domain has published
+// is that domain (RFC 7712 §5.1). It is looked for once.
+func TestExternalByDANE(t *testing.T) {
+	for _, tt := range []struct {
+		config, dnssec, cert, record string
+		want                         bool
+	}{
+		{believed, "sss", "unknown", "right", true},
+		{believed, "sss", "unknown", "wrong", false},
+		{believed, "sss", "unknown", "odd", false},
+		{believed, "sss", "unknown", "", false},
+		{believed, "iss", "unknown", "right", false},
+		{believed, "sis", "unknown", "right", false},
+		{believed, "ssi", "unknown", "right", false},
+		{believed, "bss", "unknown", "right", false},
+		{believed, "ssb", "unknown", "right", false},
+		{believed, "sss", "none", "right", false},
+		{believed, "sss", "another", "right", false},
+		{believed + "s2s.dane = \"off\"", "sss", "unknown", "right", false},
+		{believed + "s2s.deny = [\"evil.example\"]", "sss", "unknown", "right", false},
+		{"", "sss", "unknown", "right", false},
+	} {
+		inWorld(t, tt.config, func(w *world) {
+			cert := w.publish(tt.dnssec, "unknown", tt.record)
+			switch tt.cert {
+			case "none":
+				cert = nil
+			case "another":
+				cert = unknown(w.t)
+			}
+			looked, signature := 0, w.net.Signature
+			w.net.Signature = func(name, typ string) xmpptest.Signature {
+				if name == srvName {
+					looked++
+				}
+				return signature(name, typ)
+			}
+			p := w.call("evil.example", cert)
+			if got := strings.Contains(string(p.features.Raw()), "EXTERNAL"); got != tt.want {
+				w.t.Fatalf("%+v: EXTERNAL is offered: %v", tt, got)
+			}
+			p.send("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>")
+			if el := p.must(); (el.Name().Local == "success") != tt.want {
+				w.t.Fatalf("%+v: authentication: %s", tt, el.Raw())
+			}
+			if looked > 1 {
+				w.t.Errorf("%+v: looked %d times, want once", tt, looked)
+			}
+			if !tt.want {
+				return
+			}
+			if err := p.conn.Restart(); err != nil {
+				w.t.Fatal(err)
+			}
+			p.header("evil.example", "montague.example")
+			romeo := w.online()
+			p.send(hark)
+			romeo.Expect("<message from='juliet@evil.example/x' ...>...</message>")
+			if list := w.s.Inside().Federation().List(); len(list) != 1 || list[0].Certificate != "DANE" || list[0].Authentication != "EXTERNAL" {
+				w.t.Errorf("streams %+v", list)
+			}
+			p.send(resultFrom("worse.example"))
+			if d, _, err := negotiate.ParseDialback(p.must()); err != nil || d.Verdict == negotiate.Valid {
+				w.t.Errorf("another domain: %+v, %v", d, err)
 			}
 		})
 	}

@@ -111,6 +111,30 @@ func (d *Dialer) connect(ctx context.Context, t *Target) (net.Conn, error) {
 	return d.race(ctx, alternate(allowed), t.Port)
 }
 
+// Vouched returns those places where a domain listens of which it has published the
+// certificates, and DNSSEC proves that; none without DANE. Nothing is connected to.
+func (d *Dialer) Vouched(ctx context.Context, domain string, s Service) (out []Target, err error) {
+	if !d.DANE {
+		return nil, nil
+	}
+	targets, err := Targets(ctx, d.Resolver, domain, s)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range targets {
+		if _, err := netip.ParseAddr(t.Host); !t.Secure || err == nil {
+			continue
+		}
+		if addrs, err := d.Resolver.Addresses(ctx, t.Host); err != nil || !addrs.Secure {
+			continue // one of several: it is none for us
+		}
+		if t.TLSA, err = d.vouched(ctx, t); err == nil && len(t.TLSA) > 0 {
+			out = append(out, t)
+		}
+	}
+	return out, ctx.Err()
+}
+
 // vouched returns the TLSA records of a target. RFC 7673 §3.4: without an answer it is
 // not connected to, or who keeps the answer from us would be believed.
 func (d *Dialer) vouched(ctx context.Context, t Target) ([]TLSA, error) {
