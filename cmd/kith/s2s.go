@@ -63,6 +63,7 @@ func about(i s2s.Info) (notes []string) {
 type s2sTLSACmd struct {
 	where
 	Target string `help:"The name that the SRV records lead to; not given: the domain itself." placeholder:"NAME"`
+	Port   []int  `help:"The port that the SRV records lead to, several if there are several; not given: those that are listened on." placeholder:"PORT"`
 	JSON   bool   `name:"json" help:"As JSON."`
 }
 
@@ -81,7 +82,11 @@ func (c s2sTLSACmd) Run() error {
 		if c.Target != "" {
 			host = strings.TrimSuffix(c.Target, ".")
 		}
-		for _, port := range p.Ports {
+		ports := p.Ports
+		if len(c.Port) > 0 {
+			ports = c.Port
+		}
+		for _, port := range ports {
 			fmt.Printf("_%d._tcp.%s. IN TLSA %s\n", port, host, p.Record)
 		}
 	}

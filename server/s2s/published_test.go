@@ -193,6 +193,7 @@ func TestExternalByDANE(t *testing.T) {
 		{believed, "ssb", "unknown", "right", false},
 		{believed, "sss", "none", "right", false},
 		{believed, "sss", "another", "right", false},
+		{believed, "sss", "host", "odd", false},
 		{believed + "s2s.dane = \"off\"", "sss", "unknown", "right", false},
 		{believed + "s2s.deny = [\"evil.example\"]", "sss", "unknown", "right", false},
 		{"", "sss", "unknown", "right", false},
@@ -204,6 +205,8 @@ func TestExternalByDANE(t *testing.T) {
 				cert = nil
 			case "another":
 				cert = unknown(w.t)
+			case "host":
+				cert = w.certificate(nil, evilsHost)
 			}
 			looked, signature := 0, w.net.Signature
 			w.net.Signature = func(name, typ string) xmpptest.Signature {
