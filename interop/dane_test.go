@@ -8,6 +8,9 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -114,6 +117,21 @@ func TestDANE(t *testing.T) {
 	out, err := exec.Command(kith(t), "s2s", "list", "--data", here.kith).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "certificate: DANE") {
 		t.Errorf("kith s2s list: %v\n%s", err, out)
+	}
+	host, _, err := net.SplitHostPort(here.client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := http.Get("http://" + net.JoinHostPort(host, "5280") + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer page.Body.Close()
+	text, err := io.ReadAll(page.Body)
+	for _, direction := range []string{"in", "out"} {
+		if line := `kith_s2s_streams{authentication="EXTERNAL",certificate="dane",direction="` + direction + `"} 1`; !strings.Contains(string(text), line) {
+			t.Errorf("no %s in the metrics, %v", line, err)
+		}
 	}
 }
 

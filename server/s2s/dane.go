@@ -26,13 +26,13 @@ type judgement struct {
 // String is what is to be said of it.
 func (j judgement) String() string {
 	if j.dane && j.err == nil {
-		return byDANE
+		return ByDANE
 	}
 	return judged(j.err)
 }
 
-// byDANE is what a certificate is that the name service vouches for.
-const byDANE = "DANE"
+// ByDANE is what is said of a certificate that the domain has published.
+const ByDANE = "DANE"
 
 // judgePeer judges the certificate of whom we have found at a target: by the domain's
 // TLSA records if there are any that can be used, else as usual (RFC 7673 §4).

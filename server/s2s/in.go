@@ -233,7 +233,7 @@ func (c *incoming) prove(ours, theirs jid.JID, how string) {
 		return
 	}
 	c.s.log.Info("stream of another server", "remote", c.conn.RemoteAddr().String(), "from", theirs.String(), "to", ours.String(), "by", how,
-		"bidi", c.st.Bidi)
+		"bidi", c.st.Bidi, "certificate", cert)
 	if c.st.Bidi {
 		c.s.rouse(pair{ours.Domain(), theirs.Domain()})
 	}

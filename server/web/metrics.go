@@ -117,7 +117,7 @@ func (c collector) streams(ch chan<- prometheus.Metric) {
 		k := kind{i.Direction, i.Authentication, "valid"}
 		switch i.Certificate {
 		case "valid":
-		case "DANE":
+		case s2s.ByDANE:
 			k.certificate = "dane"
 		default:
 			k.certificate = "invalid" // why, would be a stranger's words

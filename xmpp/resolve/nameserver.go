@@ -188,7 +188,7 @@ func (n NameServer) byUDP(ctx context.Context, q question) (msg []byte, cut bool
 		return nil, false, err
 	}
 	defer stop()
-	buf := make([]byte, udpSize)
+	buf := make([]byte, 4*udpSize) // some do not ask how much we take
 	for range asks {
 		if _, err := conn.Write(q.bytes); err != nil {
 			return nil, false, err
