@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,36 +43,66 @@ func keyOf(t *testing.T, cert *tls.Certificate) resolve.TLSA {
 	return resolve.Key(c)
 }
 
-const (
-	believed  = "s2s.resolver = \"127.0.0.1:53\"\n"
-	tlsaName  = "_5270._tcp.stranger.evil.example"
-	srvName   = "_xmpps-server._tcp.evil.example"
-	evilsHost = "stranger.evil.example"
-)
+const believed = "s2s.resolver = \"127.0.0.1:53\"\n"
 
-// dnssec is what DNSSEC makes of SRV, addresses and TLSA records, a letter for each: secure,
-// insecure, bogus.
-func dnssec(of string) func(name, typ string) xmpptest.Signature {
-	return func(name, typ string) xmpptest.Signature {
-		i := map[string]int{srvName: 0, evilsHost: 1, tlsaName: 2}
-		if at, ok := i[name]; ok {
-			return map[byte]xmpptest.Signature{'s': xmpptest.Signed, 'i': xmpptest.Unsigned, 'b': xmpptest.Forged}[of[at]]
+// publish has the test play a domain, and returns its certificate: "unknown", "known", or
+// "host" for that of the host. The record for it is "right", "wrong", "odd", or "" for none;
+// signed is what DNSSEC makes of SRV, addresses and TLSA records, a letter for each:
+// secure, insecure, bogus. All that a test plays is published before it begins.
+func (w *world) publish(domain, signed, cert, record string) *tls.Certificate {
+	w.t.Helper()
+	host := "stranger." + domain
+	at := "_5270._tcp." + host
+	a := &authoritative{verdict: says(negotiate.Valid)}
+	switch cert {
+	case "unknown":
+		a.cert = unknown(w.t)
+	case "known":
+		a.cert = w.certificate(nil, domain)
+	case "host":
+		a.cert = w.certificate(nil, host)
+	}
+	right := keyOf(w.t, a.cert)
+	odd := right
+	odd.Matching = 9
+	if w.net.Published == nil {
+		w.net.STARTTLS, w.net.Published = false, make(map[string][]resolve.TLSA)
+	}
+	switch record {
+	case "right":
+		w.net.Published[at] = []resolve.TLSA{keyOf(w.t, unknown(w.t)), right}
+	case "wrong":
+		w.net.Published[at] = []resolve.TLSA{keyOf(w.t, unknown(w.t))}
+	case "odd":
+		w.net.Published[at] = []resolve.TLSA{odd}
+	}
+	others := w.net.Signature
+	w.net.Signature = func(name, typ string) xmpptest.Signature {
+		if i := slices.Index([]string{"_xmpps-server._tcp." + domain, host, at}, name); i >= 0 {
+			return map[byte]xmpptest.Signature{'s': xmpptest.Signed, 'i': xmpptest.Unsigned, 'b': xmpptest.Forged}[signed[i]]
+		}
+		if others != nil {
+			return others(name, typ)
 		}
 		return xmpptest.Unsigned
 	}
+	w.net.Stranger(domain, a.serve)
+	return a.cert
 }
 
 // TestPublishedCertificates: whom we connect to, by what DNSSEC proves of the domain and
 // by what it has published (RFC 7673 §3, §4).
 func TestPublishedCertificates(t *testing.T) {
 	const dane, valid, refused = "DANE", "valid", ""
-	for _, tt := range []struct {
+	type row struct {
 		config  string
 		dnssec  string // of SRV, addresses, TLSA
 		cert    string // "unknown", "known", "host"
 		record  string // "right", "wrong", "odd", "": none
 		outcome string // what the certificate is; "": it is refused
-	}{
+	}
+	byConfig := make(map[string][]row)
+	for _, tt := range []row{
 		{believed, "sss", "unknown", "right", dane},
 		{believed, "sss", "known", "right", dane},
 		{believed, "sss", "known", "wrong", refused},
@@ -103,54 +134,36 @@ func TestPublishedCertificates(t *testing.T) {
 		{"s2s.resolver = \"[::1]:53\"", "sss", "unknown", "right", dane},
 		{"s2s.resolver = \"192.0.2.53:53\"\ns2s.dane = \"on\"", "sss", "unknown", "right", dane},
 	} {
-		name := strings.ReplaceAll(fmt.Sprintf("%s %s, %s certificate, record %q", tt.config, tt.dnssec, tt.cert, tt.record), "\n", " ")
-		t.Run(name, func(t *testing.T) {
-			inWorld(t, tt.config, func(w *world) {
-				w.publish(tt.dnssec, tt.cert, tt.record)
-				romeo := w.online()
-				romeo.MustSend("<message to='x@evil.example' id='m'><body>x</body></message>")
-				w.s.Pass(3 * time.Minute)
+		byConfig[tt.config] = append(byConfig[tt.config], tt)
+	}
+	for config, rows := range byConfig {
+		inWorld(t, config, func(w *world) {
+			domain := func(i int) string { return fmt.Sprintf("d%d.example", i) }
+			for i, tt := range rows {
+				w.publish(domain(i), tt.dnssec, tt.cert, tt.record)
+			}
+			romeo := w.online()
+			for i := range rows {
+				romeo.MustSend("<message to='x@" + domain(i) + "' id='m'><body>x</body></message>")
+			}
+			w.s.Pass(3 * time.Minute)
+			got := make(map[string]string)
+			for _, s := range w.s.Inside().Federation().List() {
+				if s.State == "open" {
+					got[s.Theirs[0]] = s.Certificate
+				}
+			}
+			for i, tt := range rows {
+				if got[domain(i)] != tt.outcome {
+					w.t.Errorf("%+v: the certificate is %q", tt, got[domain(i)])
+				}
 				if tt.outcome == refused {
 					romeo.Expect(fmt.Sprintf(errorOf, "remote-server-timeout"))
-					return
 				}
-				romeo.ExpectNothing()
-				list := w.s.Inside().Federation().List()
-				if len(list) != 1 || list[0].State != "open" || list[0].Certificate != tt.outcome {
-					w.t.Errorf("streams %+v; want one, and that the certificate is %s", list, tt.outcome)
-				}
-			})
+			}
+			romeo.ExpectNothing()
 		})
 	}
-}
-
-// publish has the test play evil.example, and returns its certificate.
-func (w *world) publish(signed, cert, record string) *tls.Certificate {
-	w.t.Helper()
-	w.net.STARTTLS = false
-	a := &authoritative{verdict: says(negotiate.Valid)}
-	switch cert {
-	case "unknown":
-		a.cert = unknown(w.t)
-	case "known":
-		a.cert = w.certificate(nil, "evil.example")
-	case "host":
-		a.cert = w.certificate(nil, evilsHost)
-	}
-	right := keyOf(w.t, a.cert)
-	odd := right
-	odd.Matching = 9
-	switch record {
-	case "right":
-		w.net.Published = map[string][]resolve.TLSA{tlsaName: {keyOf(w.t, unknown(w.t)), right}}
-	case "wrong":
-		w.net.Published = map[string][]resolve.TLSA{tlsaName: {keyOf(w.t, unknown(w.t))}}
-	case "odd":
-		w.net.Published = map[string][]resolve.TLSA{tlsaName: {odd}}
-	}
-	w.net.Signature = dnssec(signed)
-	w.net.Stranger("evil.example", a.serve)
-	return a.cert
 }
 
 // TestDialbackByDANE: who connects to us is proved by dialback, for which his domain's
@@ -160,7 +173,7 @@ func TestDialbackByDANE(t *testing.T) {
 		{"sss", "right", "valid"}, {"sss", "wrong", "not-authorized"}, {"iss", "right", "not-authorized"}, {"ssb", "right", "remote-server-timeout"},
 	} {
 		inWorld(t, believed, func(w *world) {
-			w.publish(tt.dnssec, "unknown", tt.record)
+			w.publish("evil.example", tt.dnssec, "unknown", tt.record)
 			p := w.call("evil.example", nil)
 			p.send(resultFrom("evil.example"))
 			d, _, err := negotiate.ParseDialback(p.must())
@@ -199,18 +212,18 @@ func TestExternalByDANE(t *testing.T) {
 		{"", "sss", "unknown", "right", false},
 	} {
 		inWorld(t, tt.config, func(w *world) {
-			cert := w.publish(tt.dnssec, "unknown", tt.record)
+			cert := w.publish("evil.example", tt.dnssec, "unknown", tt.record)
 			switch tt.cert {
 			case "none":
 				cert = nil
 			case "another":
 				cert = unknown(w.t)
 			case "host":
-				cert = w.certificate(nil, evilsHost)
+				cert = w.certificate(nil, "stranger.evil.example")
 			}
 			looked, signature := 0, w.net.Signature
 			w.net.Signature = func(name, typ string) xmpptest.Signature {
-				if name == srvName {
+				if name == "_xmpps-server._tcp.evil.example" {
 					looked++
 				}
 				return signature(name, typ)
