@@ -51,6 +51,8 @@ type manner struct {
 	lenient bool // dialback without a valid certificate is enough
 	oneWay  bool // no bidirectional streams
 	lines   string
+	// resolver is the name server to ask, if it is another than the federation's (kith).
+	resolver netip.AddrPort
 }
 
 // federated is a server that speaks with others.
@@ -61,6 +63,7 @@ type federated struct {
 	mechanisms   []string        // that its clients use; nil: whatever they like
 	start        func() *process // again
 	kith         string          // its data directory, if it is one
+	cert         string          // file with its certificate
 }
 
 // where gives a domain its address and ports.
@@ -82,6 +85,10 @@ func (f *federation) kith(t *testing.T, domain string, m manner) *federated {
 	dir := t.TempDir()
 	s := &federated{name: "kith", domain: domain, client: netip.AddrPortFrom(p.ip, 5222).String(), kith: filepath.Join(dir, "data")}
 	file := filepath.Join(dir, "kith.toml")
+	resolver := f.names.addr
+	if m.resolver.IsValid() {
+		resolver = m.resolver
+	}
 	writeFile(t, file, fmt.Sprintf(`hosts = [%q]
 data = "data"
 [listen]
@@ -105,7 +112,7 @@ resolver = %[7]q
 require_certificate = %[8]v
 bidi = %[9]v
 %[10]s
-`, domain, s.client, p.ip, cert, key, f.ca.file, f.names.addr, !m.lenient, !m.oneWay, m.lines))
+`, domain, s.client, p.ip, cert, key, f.ca.file, resolver, !m.lenient, !m.oneWay, m.lines))
 	path := kith(t)
 	s.start = func() *process {
 		proc := spawn(t, exec.Command(path, "serve", "--config", file))
@@ -145,7 +152,7 @@ func (f *federation) prosody(t *testing.T, domain string, m manner) *federated {
 	path := program(t, "prosody")
 	p := f.where(t, domain, m)
 	cert, key := f.ca.issue(t, domain, m.cert)
-	s := &federated{name: "prosody", domain: domain, client: netip.AddrPortFrom(p.ip, 5222).String()}
+	s := &federated{name: "prosody", domain: domain, client: netip.AddrPortFrom(p.ip, 5222).String(), cert: cert}
 	dir := t.TempDir()
 	var config strings.Builder
 	if err := federatedProsody.Execute(&config, map[string]any{

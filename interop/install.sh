@@ -39,6 +39,8 @@ glib-networking|ls /usr/lib/*/gio/modules/libgiognutls.so >/dev/null 2>&1|TLS fo
 nodejs|command -v node|puppets of @xmpp/client
 npm|command -v npm|installs @xmpp/client and oidc-provider
 slapd|test -x /usr/sbin/slapd|a directory (LDAP) that knows people; one of the tests' own
+unbound|test -x /usr/sbin/unbound|a resolver that validates (DNSSEC); one of the tests' own
+ldnsutils|command -v ldns-signzone|signs a zone for it
 LIST
 }
 
@@ -72,7 +74,7 @@ if [ -n "$need" ]; then
 		apt install $need || { apt update; apt install $need; } || tail -n 5 "$log"
 		# Nor may it come up at the next boot.
 		if [ -n "$made" ] && [ -d /run/systemd/system ]; then
-			for service in prosody ejabberd postgresql slapd biboumi ngircd; do
+			for service in prosody ejabberd postgresql slapd biboumi ngircd unbound; do
 				case $need in *$service*) systemctl disable --quiet $service ;; esac
 			done
 		fi

@@ -54,6 +54,13 @@ func (n *nameserver) set(domain string, p place) {
 	n.places[domain] = p
 }
 
+// place is where a domain listens.
+func (n *nameserver) place(domain string) place {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.places[domain]
+}
+
 func (n *nameserver) serve(conn *net.UDPConn) {
 	buf := make([]byte, 4096)
 	for {

@@ -72,6 +72,7 @@ func StreamSpecs() []module.Spec {
 		module.RFC(6121, "delivery rules (§8.5)"),
 		module.RFC(7622, "addresses"),
 		module.RFC(7590, "use of TLS"),
+		module.RFC(7673, "certificates of other servers in the name service (DANE, RFC 6698, RFC 7671), where the resolver is trusted"),
 		module.RFC(5802, "SCRAM, with SHA-1, SHA-256 (RFC 7677) and SHA-512, and their -PLUS"),
 		module.RFC(7628, "OAUTHBEARER"),
 		module.RFC(9266, "tls-exporter; tls-server-end-point by RFC 5929"),

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -27,6 +28,13 @@ type Network struct {
 	// it gets the one of who connects and returns what he has.
 	Through func(c *Conn) net.Conn
 
+	// Signature, if it is not nil, says what DNSSEC makes of the answers for a name and a
+	// type, "SRV", "A" or "TLSA".
+	Signature func(name, typ string) Signature
+	// Published are the TLSA records of names such as
+	// _5270._tcp.stranger.evil.example.
+	Published map[string][]resolve.TLSA
+
 	// Sockets has the servers connected by sockets on loopback, for measurements; else
 	// they are by pipes.
 	Sockets bool
@@ -36,6 +44,33 @@ type Network struct {
 	servers   []*Server
 	authority *authority
 	port      int
+}
+
+// Signature is what DNSSEC makes of an answer.
+type Signature int
+
+// There is none; one that holds; one that does not.
+const (
+	Unsigned Signature = iota
+	Signed
+	Forged
+)
+
+// errForged is what a resolver says of an answer whose signature does not hold.
+var errForged = errors.New("the signature does not hold")
+
+// signed says what DNSSEC makes of an answer.
+func (n *Network) signed(name, typ string) (secure bool, err error) {
+	if n.Signature == nil {
+		return false, nil
+	}
+	switch n.Signature(strings.TrimSuffix(name, "."), typ) {
+	case Signed:
+		return true, nil
+	case Forged:
+		return false, errForged
+	}
+	return false, nil
 }
 
 // NewNetwork returns a network without servers.
@@ -144,18 +179,22 @@ func (n *Network) Roots() (*x509.CertPool, error) {
 }
 
 // SRV implements resolve.Resolver.
-func (n *Network) SRV(_ context.Context, name string) ([]resolve.SRV, error) {
+func (n *Network) SRV(_ context.Context, name string) (out resolve.Answer[resolve.SRV], err error) {
+	if out.Secure, err = n.signed(name, "SRV"); err != nil {
+		return out, err
+	}
 	service, domain, _ := strings.Cut(name, "._tcp.")
 	record := resolve.SRV{Port: 5269, Priority: 10}
 	if service == "_xmpps-server" {
 		record = resolve.SRV{Port: 5270, Priority: 5}
 	}
 	if service == "_xmpps-server" && !n.Direct || service == "_xmpp-server" && !n.STARTTLS {
-		return nil, resolve.ErrNotFound
+		return out, resolve.ErrNotFound
 	}
 	if n.isStranger(domain) {
 		record.Target = strangerHost + domain + "."
-		return []resolve.SRV{record}, nil
+		out.Records = []resolve.SRV{record}
+		return out, nil
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -163,23 +202,40 @@ func (n *Network) SRV(_ context.Context, name string) ([]resolve.SRV, error) {
 		for _, h := range s.hosts {
 			if domain == h || strings.HasSuffix(domain, "."+h) {
 				record.Target = fmt.Sprintf("s%d.%s.", i, netDomain)
-				return []resolve.SRV{record}, nil
+				out.Records = []resolve.SRV{record}
+				return out, nil
 			}
 		}
 	}
-	return nil, resolve.ErrNotFound
+	return out, resolve.ErrNotFound
 }
 
 // Addresses implements resolve.Resolver.
-func (n *Network) Addresses(_ context.Context, name string) ([]netip.Addr, error) {
+func (n *Network) Addresses(_ context.Context, name string) (out resolve.Answer[netip.Addr], err error) {
+	if out.Secure, err = n.signed(name, "A"); err != nil {
+		return out, err
+	}
 	if domain, ok := strings.CutPrefix(name, strangerHost); ok && n.isStranger(domain) {
-		return []netip.Addr{strangerAddr(domain)}, nil
+		out.Records = []netip.Addr{strangerAddr(domain)}
+		return out, nil
 	}
 	var i byte
 	if _, err := fmt.Sscanf(name, "s%d."+netDomain, &i); err != nil {
-		return nil, resolve.ErrNotFound
+		return out, resolve.ErrNotFound
 	}
-	return []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, 100 + i})}, nil
+	out.Records = []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, 100 + i})}
+	return out, nil
+}
+
+// TLSA implements resolve.Resolver.
+func (n *Network) TLSA(_ context.Context, name string) (out resolve.Answer[resolve.TLSA], err error) {
+	if out.Secure, err = n.signed(name, "TLSA"); err != nil {
+		return out, err
+	}
+	if out.Records = n.Published[name]; len(out.Records) == 0 {
+		return out, resolve.ErrNotFound
+	}
+	return out, nil
 }
 
 // Connect opens a connection to a server.

@@ -11,6 +11,7 @@ import (
 
 type s2sCmd struct {
 	List s2sListCmd `cmd:"" help:"List streams with other servers, and those that cannot be reached."`
+	TLSA s2sTLSACmd `cmd:"" name:"tlsa" help:"Print the records by which other servers know our certificates (DANE)."`
 }
 
 type s2sListCmd struct {
@@ -58,4 +59,37 @@ func about(i s2s.Info) (notes []string) {
 	add(i.Received > 0, "%d received", i.Received)
 	add(i.Error != "", "last error at %s: %s", i.ErrorAt.Local().Format("15:04:05"), i.Error)
 	return notes
+}
+
+type s2sTLSACmd struct {
+	where
+	Target string `help:"The name that the SRV records lead to; not given: the domain itself." placeholder:"NAME"`
+	Port   []int  `help:"The port that the SRV records lead to, several if there are several; not given: those that are listened on." placeholder:"PORT"`
+	JSON   bool   `name:"json" help:"As JSON."`
+}
+
+// Run prints the records as lines of a zone.
+func (c s2sTLSACmd) Run() error {
+	var list []s2s.Published
+	if err := c.get("/s2s/tlsa", &list); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(list)
+	}
+	for _, p := range list {
+		fmt.Printf("; the key of the certificate of %s that is valid until %s\n", p.Domain, p.Until.UTC().Format("2006-01-02"))
+		host := p.Domain
+		if c.Target != "" {
+			host = strings.TrimSuffix(c.Target, ".")
+		}
+		ports := p.Ports
+		if len(c.Port) > 0 {
+			ports = c.Port
+		}
+		for _, port := range ports {
+			fmt.Printf("_%d._tcp.%s. IN TLSA %s\n", port, host, p.Record)
+		}
+	}
+	return nil
 }

@@ -25,6 +25,10 @@ type S2S struct {
 	Private bool `toml:"private"`
 	// The name server to ask, an address and a port. Not set: those of the system.
 	Resolver netip.AddrPort `toml:"resolver" example:"\"127.0.0.1:53\""`
+	// Whether other servers' domains may say in the name service which certificate they have (DANE, RFC 7673); that counts in the
+	// place of authorities. It needs a resolver that validates (DNSSEC) and is believed: "auto", if resolver is set and is on this
+	// machine (loopback); "on", wherever it is; "off", never.
+	DANE DANE `toml:"dane"`
 	// Whether one stream may carry stanzas both ways (XEP-0288), where the other server can do that, too.
 	Bidi bool `toml:"bidi"`
 	// What may wait to be sent from one domain to another; more is sent back.
@@ -35,8 +39,23 @@ type S2S struct {
 	Idle time.Duration `toml:"idle"`
 }
 
+// DANE says when the resolver is believed what it says of DNSSEC.
+type DANE string
+
+// Values of DANE.
+const (
+	DANEAuto DANE = "auto"
+	DANEOn   DANE = "on"
+	DANEOff  DANE = "off"
+)
+
+// Trusted reports whether the resolver is believed what it says of DNSSEC.
+func (s S2S) Trusted() bool {
+	return s.Resolver.IsValid() && (s.DANE == DANEOn || s.DANE == DANEAuto && s.Resolver.Addr().Unmap().IsLoopback())
+}
+
 func defaultS2S() S2S {
-	return S2S{Enabled: true, RequireCertificate: true, Bidi: true, Queue: 4 * MiB, QueueAge: time.Minute, Idle: 10 * time.Minute}
+	return S2S{Enabled: true, RequireCertificate: true, DANE: DANEAuto, Bidi: true, Queue: 4 * MiB, QueueAge: time.Minute, Idle: 10 * time.Minute}
 }
 
 // servers checks the table [s2s].
@@ -50,6 +69,15 @@ func (d *decoder) servers(c *Config) {
 		}
 	}
 	d.readable(at("ca"), c.S2S.CA)
+	switch c.S2S.DANE {
+	case DANEAuto, DANEOff:
+	case DANEOn:
+		if !c.S2S.Resolver.IsValid() {
+			d.invalid(at("dane"), `wanted resolver with it, the name server that validates, such as "127.0.0.1:53"`)
+		}
+	default:
+		d.invalid(at("dane"), `wanted "auto", "on" or "off", got `+show(string(c.S2S.DANE)))
+	}
 	d.positive(at("queue_age"), c.S2S.QueueAge)
 	d.positive(at("idle"), c.S2S.Idle)
 	d.least(at("queue"), int(c.S2S.Queue), 10_000)

@@ -41,9 +41,10 @@ const srvService = "_xmpp-server."
 
 // proof is what the certificates that a peer has shown say of it.
 type proof struct {
-	err   error // nil: the chain holds
-	names []name
-	until time.Time
+	err    error // nil: the chain holds
+	names  []name
+	until  time.Time
+	chains [][]*x509.Certificate // up to an authority
 }
 
 // name is a name in a certificate, in A-labels.
@@ -58,13 +59,26 @@ type name struct {
 // authorities no longer certify. Nothing in a certificate but its alternative names
 // is a name (RFC 9525 §2).
 func examine(state *tls.ConnectionState, roots *x509.CertPool, now time.Time) proof {
-	if state == nil || len(state.PeerCertificates) == 0 {
-		return proof{err: errNoCertificate}
+	chain, err := shown(state)
+	if err != nil {
+		return proof{err: err}
 	}
-	chain := state.PeerCertificates
-	if len(chain) > maxChain {
-		return proof{err: errors.New("too many certificates")}
+	return inspect(chain, roots, now)
+}
+
+// shown returns the certificates that a peer has shown, its own first.
+func shown(state *tls.ConnectionState) ([]*x509.Certificate, error) {
+	switch {
+	case state == nil || len(state.PeerCertificates) == 0:
+		return nil, errNoCertificate
+	case len(state.PeerCertificates) > maxChain:
+		return nil, errors.New("too many certificates")
 	}
+	return state.PeerCertificates, nil
+}
+
+// inspect is examine for a chain.
+func inspect(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) proof {
 	names, err := alternatives(chain[0])
 	if err != nil {
 		return proof{err: err}
@@ -82,7 +96,7 @@ func examine(state *tls.ConnectionState, roots *x509.CertPool, now time.Time) pr
 	if !slices.ContainsFunc(chains, unconstrained) {
 		names = slices.DeleteFunc(names, func(n name) bool { return n.other })
 	}
-	return proof{names: names, until: chain[0].NotAfter}
+	return proof{names: names, until: chain[0].NotAfter, chains: chains}
 }
 
 // unconstrained reports whether who has signed may do so for all names. Where not, that
@@ -98,14 +112,18 @@ func (p proof) of(domain jid.JID) error {
 	if p.err != nil {
 		return p.err
 	}
-	want := ascii(domain.Domain())
-	_, parent, _ := strings.Cut(want, ".")
-	for _, n := range p.names {
-		if !n.wildcard && n.domain == want || n.wildcard && parent != "" && n.domain == parent {
-			return nil
-		}
+	if p.has(ascii(domain.Domain())) {
+		return nil
 	}
 	return fmt.Errorf("%w than %s", errWrongName, domain)
+}
+
+// has reports whether a name, in A-labels, is among those of the certificate.
+func (p proof) has(want string) bool {
+	_, parent, _ := strings.Cut(want, ".")
+	return slices.ContainsFunc(p.names, func(n name) bool {
+		return !n.wildcard && n.domain == want || n.wildcard && parent != "" && n.domain == parent
+	})
 }
 
 // ascii is a domain in A-labels, as TLS and certificates write it.

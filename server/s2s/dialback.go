@@ -118,8 +118,8 @@ func (s *Server) ask(ctx context.Context, conf *config.Config, q negotiate.Dialb
 	p := pair{q.From.Domain(), q.To.Domain()}
 	err = s.dialer(conf).Each(ctx, p.to, resolve.Server(), func(ctx context.Context, conn net.Conn, t resolve.Target) (bool, error) {
 		tcp := stream.NewTCP(conn, stream.Options{Limits: before(conf)})
-		var proved error
-		_, err := s.initiate(ctx, tcp, p, t, s.speak(conf, p, true, &proved), []negotiate.Step{negotiate.Verify{Ask: q, Verdict: &verdict}})
+		var proved judgement
+		_, err := s.initiate(ctx, tcp, p, t, s.speak(conf, p, t, true, &proved), []negotiate.Step{negotiate.Verify{Ask: q, Verdict: &verdict}})
 		if err == nil {
 			tcp.Close(nil)
 		}

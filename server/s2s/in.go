@@ -44,9 +44,10 @@ type incoming struct {
 	acks   receipts
 
 	// The reader's.
-	waits bool   // it holds one of the places of those that have proved nothing
-	shown *proof // what the peer's certificate proves, once asked for
-	heard uint64 // bytes, when the last element had come
+	waits  bool   // it holds one of the places of those that have proved nothing
+	shown  *proof // what the peer's certificate proves, once asked for
+	looked bool   // for what its domain has published
+	heard  uint64 // bytes, when the last element had come
 
 	mu       sync.Mutex           // guards what follows
 	host     string               // the domain of ours that it was opened to
@@ -56,6 +57,7 @@ type incoming struct {
 	asked    map[pair]bool        // keys that are being verified
 	failed   int                  // keys that were none
 	verdicts []negotiate.Dialback // answers to be given
+	vouched  string               // the domain that has published the peer's certificate
 }
 
 // Bounds of what one stream may want.
@@ -176,7 +178,7 @@ func (c *incoming) steps(host jid.JID) []negotiate.Step {
 	return []negotiate.Step{
 		negotiate.StartTLS{Config: c.s.parts.TLS(host.Domain()), Timeout: c.conf.Limits.Handshake, Admit: c.s.admitHandshake},
 		negotiate.Bidi{Use: c.conf.S2S.Bidi},
-		negotiate.External{Certified: func(domain jid.JID) bool { return c.certified(domain) == nil && c.s.acceptable(domain.Domain()) }},
+		negotiate.External{Certified: c.external},
 		negotiate.Limits{
 			Before: negotiate.MaxLimits{Bytes: int(c.conf.Limits.StanzaBeforeLogin)},
 			After:  announced(c.conf),
@@ -199,6 +201,9 @@ func (s *Server) acceptable(domain string) bool {
 
 // certified returns nil if the peer has shown a certificate for a domain.
 func (c *incoming) certified(domain jid.JID) error {
+	if c.isVouched(domain.Domain()) {
+		return nil
+	}
 	if c.shown == nil {
 		p := examine(c.conn.TLS(), c.s.parts.Roots(), time.Now())
 		c.shown = &p
@@ -212,7 +217,7 @@ func (c *incoming) certified(domain jid.JID) error {
 // prove notes that a domain is the peer's, for a domain of ours.
 func (c *incoming) prove(ours, theirs jid.JID, how string) {
 	c.touch()
-	cert := judged(c.certified(theirs))
+	cert := judgement{dane: c.isVouched(theirs.Domain()), err: c.certified(theirs)}.String()
 	c.mu.Lock()
 	c.cert = cert
 	if c.proved[theirs.Domain()] == "" {
@@ -230,7 +235,7 @@ func (c *incoming) prove(ours, theirs jid.JID, how string) {
 		return
 	}
 	c.s.log.Info("stream of another server", "remote", c.conn.RemoteAddr().String(), "from", theirs.String(), "to", ours.String(), "by", how,
-		"bidi", c.st.Bidi)
+		"bidi", c.st.Bidi, "certificate", cert)
 	if c.st.Bidi {
 		c.s.rouse(pair{ours.Domain(), theirs.Domain()})
 	}

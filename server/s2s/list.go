@@ -25,7 +25,7 @@ type Info struct {
 	Acks           bool      `json:"acks"`           // XEP-0198
 	Shared         bool      `json:"shared"`         // it was begun for another pair of domains, whose line has the same figures
 	Authentication string    `json:"authentication"` // "EXTERNAL", "dialback", "certificate"; "" for none yet
-	Certificate    string    `json:"certificate"`    // "valid", or what is wrong with theirs
+	Certificate    string    `json:"certificate"`    // "valid", "DANE" if the domain has published it, or what is wrong with theirs
 	Queued         int       `json:"queued"`         // stanzas
 	Sent           int64     `json:"sent"`
 	Received       int64     `json:"received"`
@@ -91,7 +91,7 @@ func (l *link) info() Info {
 func (o *outgoing) describe(i *Info) {
 	i.State, i.Since, i.Remote, i.Direct = "open", o.begun, o.conn.RemoteAddr().String(), o.target.Direct
 	i.TLS, i.Bidirectional, i.Authentication = version(o.conn), o.st.Bidi, o.st.Mechanism
-	i.Certificate, i.Acks = judged(o.proof), o.ledger.enabled()
+	i.Certificate, i.Acks = o.proof.String(), o.ledger.enabled()
 	i.Sent, i.Received = o.sent.Load(), o.got.Load()
 }
 

@@ -40,7 +40,7 @@ type outgoing struct {
 	st     *negotiate.State
 	target resolve.Target
 	limits negotiate.MaxLimits // of the peer's
-	proof  error               // of the peer's certificate, for the domain that we came to
+	proof  judgement           // of the peer's certificate, for the domain that we came to
 	theirs proof               // for others
 	ours   *proof              // of what we have shown; nil: nothing
 	done   chan struct{}
@@ -111,7 +111,7 @@ func (s *Server) begin(ctx context.Context, conf *config.Config, p pair, plain b
 		negotiate.PeerSM{},
 	}
 	var err error
-	o.st, err = s.initiate(ctx, o.conn, p, t, s.speak(conf, p, plain, &o.proof), steps)
+	o.st, err = s.initiate(ctx, o.conn, p, t, s.speak(conf, p, t, plain, &o.proof), steps)
 	if err != nil {
 		return nil, err
 	}
@@ -150,8 +150,9 @@ func (s *Server) initiate(ctx context.Context, conn *stream.TCP, p pair, t resol
 
 // speak returns what a stream is encrypted with that we begin. Verification is ours:
 // for the domain, whatever the host is called on which it listens (RFC 6120
-// §13.7.2.1), and as strict as the configuration wants.
-func (s *Server) speak(conf *config.Config, p pair, plain bool, proved *error) *tls.Config {
+// §13.7.2.1), and as strict as the configuration wants. Where the domain has published
+// what to expect, that is expected (RFC 7673 §4.2).
+func (s *Server) speak(conf *config.Config, p pair, t resolve.Target, plain bool, proved *judgement) *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		ServerName:         ascii(p.to),
@@ -163,10 +164,10 @@ func (s *Server) speak(conf *config.Config, p pair, plain bool, proved *error) *
 			return new(tls.Certificate), nil
 		},
 		VerifyConnection: func(state tls.ConnectionState) error {
-			err := examine(&state, s.parts.Roots(), time.Now()).of(domain(p.to))
-			*proved = err
-			if err != nil && conf.S2S.RequireCertificate {
-				return certificateError{err}
+			j := judgePeer(&state, domain(p.to), t, s.parts.Roots(), time.Now())
+			*proved = j
+			if j.err != nil && (j.dane || conf.S2S.RequireCertificate) {
+				return certificateError{j.err}
 			}
 			return nil
 		},
@@ -197,7 +198,7 @@ func (s *Server) setPlain(p pair) {
 // serve reads what the peer sends.
 func (o *outgoing) serve() {
 	o.s.log.Info("stream to another server", "from", o.pair.from, "to", o.pair.to, "at", o.target.String(), "by", o.st.Mechanism,
-		"direct", o.target.Direct, "bidi", o.st.Bidi)
+		"direct", o.target.Direct, "bidi", o.st.Bidi, "certificate", o.proof.String())
 	o.signs.begin(o.conn, o.limits.Idle)
 	err := o.read()
 	o.conn.Close(err)

@@ -166,14 +166,18 @@ func (s *Server) part() {
 
 // dialer returns how others are reached as of now.
 func (s *Server) dialer(c *config.Config) *resolve.Dialer {
-	d := &resolve.Dialer{Private: c.S2S.Private, Timeout: connectWithin, Connect: connect}
+	d := &resolve.Dialer{Private: c.S2S.Private, Timeout: connectWithin, Connect: connect, DANE: c.S2S.Trusted()}
 	if n := s.network.Load(); n != nil {
 		d.Resolver = n.Resolver
 		if n.Connect != nil {
 			d.Connect = n.Connect
 		}
 	}
-	if d.Resolver == nil {
+	switch {
+	case d.Resolver != nil:
+	case d.DANE:
+		d.Resolver = resolve.NewNameServer(c.S2S.Resolver)
+	default:
 		d.Resolver = resolve.NewSystem(c.S2S.Resolver)
 	}
 	return d

@@ -102,16 +102,22 @@ func (s *Server) companion(p pair) *outgoing {
 	return s.beside(conf, p.to, others)
 }
 
-// beside returns the stream that leads to where a domain listens (XEP-0220 §2.6.2).
+// beside returns the stream that leads to where a domain listens (XEP-0220 §2.6.2). A
+// domain that may have published its certificates has one of its own, which is judged
+// by these.
 func (s *Server) beside(conf *config.Config, to string, among []*outgoing) *outgoing {
 	ctx, cancel := context.WithTimeout(s.ctx, lookupWithin)
 	defer cancel()
-	resolver := s.dialer(conf).Resolver
+	dialer := s.dialer(conf)
+	resolver := dialer.Resolver
 	targets, err := resolve.Targets(ctx, resolver, to, resolve.Server())
 	if err != nil {
 		return nil // who connects will tell
 	}
 	for _, t := range targets {
+		if dialer.DANE && t.Secure {
+			return nil
+		}
 		same := slices.DeleteFunc(slices.Clone(among), func(o *outgoing) bool { return o.target.Port != t.Port || o.target.Direct != t.Direct })
 		for _, o := range same {
 			if strings.EqualFold(o.target.Host, t.Host) {
@@ -138,11 +144,11 @@ func addresses(ctx context.Context, r resolve.Resolver, host string) ([]netip.Ad
 	if a, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{a.Unmap()}, nil
 	}
-	addrs, err := r.Addresses(ctx, host)
-	for i := range addrs {
-		addrs[i] = addrs[i].Unmap().WithZone("")
+	a, err := r.Addresses(ctx, host)
+	for i := range a.Records {
+		a.Records[i] = a.Records[i].Unmap().WithZone("")
 	}
-	return addrs, err
+	return a.Records, err
 }
 
 // takes reports whether a pair may be asked for on the stream. The peer must be one
@@ -165,7 +171,7 @@ func (o *outgoing) takes(p pair, nameless, strict bool) bool {
 // certified returns nil if the peer has shown a certificate for a domain.
 func (o *outgoing) certified(to string) error {
 	if to == o.pair.to {
-		return o.proof
+		return o.proof.err
 	}
 	return o.theirs.of(domain(to))
 }

@@ -234,7 +234,7 @@ type zone struct {
 }
 
 // SRV implements resolve.Resolver.
-func (z zone) SRV(ctx context.Context, name string) ([]resolve.SRV, error) {
+func (z zone) SRV(ctx context.Context, name string) (resolve.Answer[resolve.SRV], error) {
 	service, domain, _ := strings.Cut(name, "._tcp.")
 	if at := z.same[domain]; at != "" {
 		name = service + "._tcp." + at
@@ -250,13 +250,24 @@ func TestShareTarget(t *testing.T) {
 	for _, tt := range []struct {
 		config string
 		names  []string
-		want   int // connections
+		signed bool // where they listen: their certificates may be published
+		want   int  // connections
 	}{
-		{"", []string{"evil.example", "worse.example"}, 1},
-		{"", []string{"evil.example"}, 2},
-		{"s2s.require_certificate = false", nil, 1},
+		{"", []string{"evil.example", "worse.example"}, false, 1},
+		{"", []string{"evil.example"}, false, 2},
+		{"s2s.require_certificate = false", nil, false, 1},
+		{"s2s.require_certificate = false\ns2s.resolver = '127.0.0.1:53'\ns2s.dane = 'on'", nil, true, 2},
+		{"s2s.require_certificate = false\ns2s.dane = 'off'", nil, true, 1},
 	} {
 		inWorld(t, tt.config, func(w *world) {
+			if tt.signed {
+				w.net.Signature = func(_, typ string) xmpptest.Signature {
+					if typ == "SRV" {
+						return xmpptest.Signed
+					}
+					return xmpptest.Unsigned
+				}
+			}
 			a := &authoritative{cert: w.certificate(nil, tt.names...), verdict: says(negotiate.Valid), bidi: true}
 			w.net.Stranger("evil.example", a.serve)
 			w.s.Inside().Federation().SetNetwork(s2s.Network{Resolver: zone{w.net, map[string]string{"worse.example": "evil.example"}}, Connect: w.net.Connect})
@@ -267,6 +278,9 @@ func TestShareTarget(t *testing.T) {
 			}
 			if n := a.count(); n < 1 || (n == 1) != (tt.want == 1) {
 				w.t.Errorf("certificate for %v: %d connections, want %d", tt.names, n, tt.want)
+			}
+			if tt.signed {
+				return
 			}
 			if got := a.stanzas(); tt.want == 1 && !slices.Contains(got, "1: montague.example to worse.example: worse") || tt.want == 2 && len(got) != 1 {
 				w.t.Errorf("certificate for %v: it got %q", tt.names, got)

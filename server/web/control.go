@@ -97,6 +97,7 @@ func (s *Server) controlRoutes() http.Handler {
 	mux.HandleFunc("GET /sessions", s.listSessions)
 	mux.HandleFunc("POST /session/close", s.closeSessions)
 	mux.HandleFunc("GET /s2s", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Servers.List()) })
+	mux.HandleFunc("GET /s2s/tlsa", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Servers.Publish()) })
 	mux.HandleFunc("GET /accounts", s.listAccounts)
 	mux.HandleFunc("POST /account/create", s.change("create account", func(ctx context.Context, c Change) error {
 		if s.Router.Host(c.JID.Domain()) == nil {

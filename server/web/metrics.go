@@ -115,7 +115,11 @@ func (c collector) streams(ch chan<- prometheus.Metric) {
 			continue
 		}
 		k := kind{i.Direction, i.Authentication, "valid"}
-		if i.Certificate != "valid" {
+		switch i.Certificate {
+		case "valid":
+		case s2s.ByDANE:
+			k.certificate = "dane"
+		default:
 			k.certificate = "invalid" // why, would be a stranger's words
 		}
 		n[k]++

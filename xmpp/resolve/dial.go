@@ -17,6 +17,9 @@ type Dialer struct {
 	Connect func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 	// Private allows addresses of our own network and of this machine.
 	Private bool
+	// DANE has what the Resolver says of DNSSEC count, and targets come with their
+	// TLSA records (RFC 7673).
+	DANE bool
 	// Timeout bounds all that is done to get a connection that is good enough;
 	// 30 s if it is 0.
 	Timeout time.Duration
@@ -55,7 +58,8 @@ func (d *Dialer) Each(ctx context.Context, domain string, s Service, try func(co
 		}
 		t := targets[0]
 		targets = targets[1:]
-		conn, err := d.connect(ctx, t)
+		t.Secure = t.Secure && d.DANE
+		conn, err := d.connect(ctx, &t)
 		says := saysConnect
 		if err == nil {
 			var final bool
@@ -81,24 +85,69 @@ const (
 )
 
 // connect opens a connection to a target, at whichever of its addresses answers
-// first.
-func (d *Dialer) connect(ctx context.Context, t Target) (net.Conn, error) {
+// first. It notes the target's TLSA records.
+func (d *Dialer) connect(ctx context.Context, t *Target) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, targetTimeout)
 	defer cancel()
-	var addrs []netip.Addr
+	var addrs Answer[netip.Addr]
 	if a, err := netip.ParseAddr(t.Host); err == nil {
-		addrs = []netip.Addr{a}
+		addrs.Records, t.Secure = []netip.Addr{a}, false // that is no name
 	} else if addrs, err = d.Resolver.Addresses(ctx, t.Host); err != nil {
 		return nil, err
 	}
-	allowed := d.allowed(addrs)
+	allowed := d.allowed(addrs.Records)
 	switch {
-	case len(addrs) == 0:
+	case len(addrs.Records) == 0:
 		return nil, fmt.Errorf("%w: it has no address", ErrNotFound)
 	case len(allowed) == 0:
 		return nil, ErrForbidden
 	}
+	if t.Secure && addrs.Secure {
+		var err error
+		if t.TLSA, err = d.vouched(ctx, *t); err != nil {
+			return nil, err
+		}
+	}
 	return d.race(ctx, alternate(allowed), t.Port)
+}
+
+// Vouched returns those places where a domain listens of which it has published the
+// certificates, and DNSSEC proves that; none without DANE. Nothing is connected to.
+func (d *Dialer) Vouched(ctx context.Context, domain string, s Service) (out []Target, err error) {
+	if !d.DANE {
+		return nil, nil
+	}
+	targets, err := Targets(ctx, d.Resolver, domain, s)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range targets {
+		if _, err := netip.ParseAddr(t.Host); !t.Secure || err == nil {
+			continue
+		}
+		if addrs, err := d.Resolver.Addresses(ctx, t.Host); err != nil || !addrs.Secure {
+			continue // one of several: it is none for us
+		}
+		if t.TLSA, err = d.vouched(ctx, t); err == nil && len(t.TLSA) > 0 {
+			out = append(out, t)
+		}
+	}
+	return out, ctx.Err()
+}
+
+// vouched returns the TLSA records of a target. RFC 7673 §3.4: without an answer it is
+// not connected to, or who keeps the answer from us would be believed.
+func (d *Dialer) vouched(ctx context.Context, t Target) ([]TLSA, error) {
+	a, err := d.Resolver.TLSA(ctx, fmt.Sprintf("_%d._tcp.%s", t.Port, t.Host))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("look up TLSA records: %w", err)
+	case !a.Secure:
+		return nil, nil
+	}
+	return a.Records[:min(len(a.Records), maxTLSA)], nil
 }
 
 func (d *Dialer) allowed(addrs []netip.Addr) (out []netip.Addr) {
@@ -193,7 +242,8 @@ func (d *Dialer) open(ctx context.Context, to netip.AddrPort) (net.Conn, error) 
 	return new(net.Dialer).DialContext(ctx, "tcp", to.String())
 }
 
-// System is the Resolver of the operating system, or of a name server.
+// System is the Resolver of the operating system, or of a name server. Nothing that it
+// says is Secure.
 type System struct{ net *net.Resolver }
 
 // NewSystem returns a Resolver that asks the name server at an address, or if that is
@@ -208,26 +258,31 @@ func NewSystem(server netip.AddrPort) System {
 }
 
 // SRV implements Resolver.
-func (s System) SRV(ctx context.Context, name string) ([]SRV, error) {
+func (s System) SRV(ctx context.Context, name string) (Answer[SRV], error) {
 	_, records, err := s.net.LookupSRV(ctx, "", "", name+".") // the dot: no search list
 	// Records that are no names are left out of an answer, with an error.
 	if err != nil && len(records) == 0 {
-		return nil, notFound(err)
+		return Answer[SRV]{}, notFound(err)
 	}
 	out := make([]SRV, len(records))
 	for i, r := range records {
 		out[i] = SRV{r.Target, r.Port, r.Priority, r.Weight}
 	}
-	return out, nil
+	return Answer[SRV]{Records: out}, nil
 }
 
 // Addresses implements Resolver.
-func (s System) Addresses(ctx context.Context, name string) ([]netip.Addr, error) {
+func (s System) Addresses(ctx context.Context, name string) (Answer[netip.Addr], error) {
 	addrs, err := s.net.LookupNetIP(ctx, "ip", strings.TrimSuffix(name, ".")+".")
 	if err != nil {
-		return nil, notFound(err)
+		return Answer[netip.Addr]{}, notFound(err)
 	}
-	return addrs, nil
+	return Answer[netip.Addr]{Records: addrs}, nil
+}
+
+// TLSA implements Resolver: without knowing who says so, there are none.
+func (System) TLSA(context.Context, string) (Answer[TLSA], error) {
+	return Answer[TLSA]{}, ErrNotFound
 }
 
 func notFound(err error) error {

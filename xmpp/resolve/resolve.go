@@ -3,7 +3,8 @@
 //
 // What the name service says is a stranger's word. So the number of targets and of
 // addresses is bounded, the time for all of it too, and addresses that lead into
-// our own network are refused unless they are allowed.
+// our own network are refused unless they are allowed. What DNSSEC proves of it counts
+// only where who validates is trusted (NameServer, Dialer.DANE).
 package resolve
 
 import (
@@ -34,6 +35,8 @@ var (
 	ErrNotFound = errors.New("domain has no such service")
 	// ErrForbidden says that a name leads only to addresses that are not allowed.
 	ErrForbidden = errors.New("address is private")
+	// ErrNoAnswer says that the name server has found no answer, or none that holds.
+	ErrNoAnswer = errors.New("no answer from the name service, or a forged one")
 )
 
 // SRV is a service record (RFC 2782).
@@ -43,13 +46,22 @@ type SRV struct {
 	Priority, Weight uint16
 }
 
+// Answer is what the name service says of a name.
+type Answer[T any] struct {
+	Records []T
+	// Secure says that DNSSEC proves all of it, in the words of somebody who is trusted.
+	Secure bool
+}
+
 // Resolver asks the name service. What does not exist is an error that wraps
-// ErrNotFound.
+// ErrNotFound; what is forged is another error.
 type Resolver interface {
 	// SRV returns the records of a name, such as _xmpp-server._tcp.example.org.
-	SRV(ctx context.Context, name string) ([]SRV, error)
+	SRV(ctx context.Context, name string) (Answer[SRV], error)
 	// Addresses returns the IPv6 and IPv4 addresses of a name.
-	Addresses(ctx context.Context, name string) ([]netip.Addr, error)
+	Addresses(ctx context.Context, name string) (Answer[netip.Addr], error)
+	// TLSA returns the records of a name, such as _5269._tcp.xmpp.example.org.
+	TLSA(ctx context.Context, name string) (Answer[TLSA], error)
 }
 
 // Service is what is looked for.
@@ -69,6 +81,11 @@ type Target struct {
 	Host   string // a name or an IP address
 	Port   uint16
 	Direct bool // TLS begins at once (XEP-0368)
+	// Secure says that DNSSEC proves that the domain listens there, so that the host's
+	// name is as good as the domain's (RFC 7673 §4.1).
+	Secure bool
+	// TLSA are the records of its certificate, proved by DNSSEC (RFC 7673 §3.3).
+	TLSA []TLSA
 }
 
 // String returns host and port.
@@ -84,23 +101,23 @@ func Targets(ctx context.Context, r Resolver, domain string, s Service) ([]Targe
 		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
 	type answer struct {
-		records []SRV
-		err     error
+		Answer[SRV]
+		err error
 	}
 	later := make(chan answer, 1)
 	go func() {
-		records, err := r.SRV(ctx, s.direct+name)
-		later <- answer{records, err}
+		a, err := r.SRV(ctx, s.direct+name)
+		later <- answer{a, err}
 	}()
 	plain, plainErr := r.SRV(ctx, s.plain+name)
 	direct := <-later
 	if plainErr != nil && errors.Is(plainErr, ErrNotFound) {
-		plain, plainErr = nil, nil
+		plain, plainErr = Answer[SRV]{}, nil
 	}
 	if direct.err != nil && errors.Is(direct.err, ErrNotFound) {
 		direct = answer{}
 	}
-	if len(plain)+len(direct.records) == 0 {
+	if len(plain.Records)+len(direct.Records) == 0 {
 		if err := cmp.Or(plainErr, direct.err); err != nil {
 			// Without an answer nobody knows that the domain has no records, and its
 			// address may be somebody else's.
@@ -109,24 +126,24 @@ func Targets(ctx context.Context, r Resolver, domain string, s Service) ([]Targe
 		return []Target{{Host: name, Port: s.port}}, nil // RFC 6120 §3.2.2
 	}
 	// XEP-0368 §3: both in one row, by their priorities and weights.
-	targets := order(append(marked(plain, false), marked(direct.records, true)...))
+	targets := order(append(marked(plain, false), marked(direct.Answer, true)...))
 	if len(targets) == 0 { // RFC 2782: "." says that there is no such service
 		return nil, fmt.Errorf("%w: %s says that it has none", ErrNotFound, domain)
 	}
 	return targets[:min(len(targets), maxTargets)], nil
 }
 
-// record is an SRV record that knows of which kind it is.
+// record is an SRV record that knows of which kind it is, and how it is known.
 type record struct {
 	SRV
-	direct bool
+	direct, secure bool
 }
 
-func marked(records []SRV, direct bool) (out []record) {
-	for _, r := range records {
+func marked(a Answer[SRV], direct bool) (out []record) {
+	for _, r := range a.Records {
 		if target := strings.TrimSuffix(r.Target, "."); target != "" && r.Port != 0 {
 			r.Target = target
-			out = append(out, record{r, direct})
+			out = append(out, record{r, direct, a.Secure})
 		}
 	}
 	return out
@@ -143,7 +160,7 @@ func order(records []record) (targets []Target) {
 		same := slices.Clone(records[:n])
 		for len(same) > 0 {
 			i := pick(same)
-			targets = append(targets, Target{same[i].Target, same[i].Port, same[i].direct})
+			targets = append(targets, Target{Host: same[i].Target, Port: same[i].Port, Direct: same[i].direct, Secure: same[i].secure})
 			same = slices.Delete(same, i, i+1)
 		}
 		records = records[n:]

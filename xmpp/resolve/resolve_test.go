@@ -20,31 +20,44 @@ import (
 type zone struct {
 	srv   map[string][]resolve.SRV
 	addrs map[string][]string
+	tlsa  map[string][]resolve.TLSA
 	fails map[string]error
 	slow  time.Duration
+	// secure are the names whose answers DNSSEC proves.
+	secure map[string]bool
 }
 
-func (z zone) SRV(ctx context.Context, name string) ([]resolve.SRV, error) {
+func (z zone) SRV(ctx context.Context, name string) (out resolve.Answer[resolve.SRV], err error) {
 	if err := z.wait(ctx, name); err != nil {
-		return nil, err
+		return out, err
 	}
 	if records, ok := z.srv[name]; ok {
-		return records, nil
+		return resolve.Answer[resolve.SRV]{Records: records, Secure: z.secure[name]}, nil
 	}
-	return nil, fmt.Errorf("%s: %w", name, resolve.ErrNotFound)
+	return out, fmt.Errorf("%s: %w", name, resolve.ErrNotFound)
 }
 
-func (z zone) Addresses(ctx context.Context, name string) (out []netip.Addr, err error) {
+func (z zone) Addresses(ctx context.Context, name string) (out resolve.Answer[netip.Addr], err error) {
 	if err := z.wait(ctx, name); err != nil {
-		return nil, err
+		return out, err
 	}
 	for _, a := range z.addrs[name] {
-		out = append(out, netip.MustParseAddr(a))
+		out.Records = append(out.Records, netip.MustParseAddr(a))
 	}
-	if out == nil {
+	if out.Secure = z.secure[name]; out.Records == nil {
 		err = resolve.ErrNotFound
 	}
 	return out, err
+}
+
+func (z zone) TLSA(ctx context.Context, name string) (out resolve.Answer[resolve.TLSA], err error) {
+	if err := z.wait(ctx, name); err != nil {
+		return out, err
+	}
+	if records, ok := z.tlsa[name]; ok {
+		return resolve.Answer[resolve.TLSA]{Records: records, Secure: z.secure[name]}, nil
+	}
+	return out, resolve.ErrNotFound
 }
 
 func (z zone) wait(ctx context.Context, name string) error {
