@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"kith/xmpp/jid"
+	"kith/xmpp/ns"
 )
 
 // Privileges is the table [component.privileges], XEP-0356: what a component may do in the place of accounts. Give it only
@@ -87,6 +88,34 @@ func (c *Config) Delegate(component, host jid.JID) *Component {
 		}
 	}
 	return nil
+}
+
+// delegations checks which requests the i-th component answers in the place of the server.
+func (d *decoder) delegations(at path, c *Config, i int) {
+	comp := &c.Component[i]
+	for _, space := range slices.Sorted(maps.Keys(comp.Delegate)) {
+		switch {
+		case space == ns.DelegationInfo, space == ns.DelegationItems:
+		case space == ns.Delegation, strings.HasPrefix(space, ns.Delegation+":"): // XEP-0355 §8, rule 5
+			d.invalid(at.with(space), show(ns.Delegation)+" cannot be delegated; of what begins with it there are "+
+				show(ns.DelegationInfo)+" and "+show(ns.DelegationItems))
+		}
+		for j := range c.Component[:i] {
+			other := &c.Component[j]
+			if attributes, ok := other.Delegate[space]; ok && sameNames(attributes, comp.Delegate[space]) &&
+				slices.ContainsFunc(c.Hosts, func(h jid.JID) bool { return comp.PrivilegedAt(h) && other.PrivilegedAt(h) }) {
+				d.invalid(at.with(space), show(other.Host.String())+" answers these requests already")
+			}
+		}
+	}
+}
+
+// sameNames reports whether two lists hold the same, in whatever order.
+func sameNames(a, b []string) bool {
+	a, b = slices.Clone(a), slices.Clone(b)
+	slices.Sort(a)
+	slices.Sort(b)
+	return slices.Equal(a, b)
 }
 
 func (d *decoder) privileges(at path, c *Config, p *Privileges) {
