@@ -70,6 +70,11 @@ func (c *Config) Privileged(component, host jid.JID) *Privileges {
 	return nil
 }
 
+// SpeaksFor reports whether a component, by its address, is the one that speaks for a domain.
+func (c *Config) SpeaksFor(component jid.JID, domain string) bool {
+	return slices.ContainsFunc(c.Component, func(o Component) bool { return o.Host == component && o.Speaks(domain) })
+}
+
 // PrivilegedWhere returns the components that have privileges at a host of which is true what has says.
 func (c *Config) PrivilegedWhere(host jid.JID, has func(*Privileges) bool) (list []jid.JID) {
 	for i := range c.Component {
