@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,23 @@ func TestSlixmppComponent(t *testing.T) {
 		spawn(t, exec.Command(python, filepath.Join("slixmpp", "echo.py"), componentDomain, componentSecret, host, port))
 		echoes(t, s, "client/bot", "all ears")
 	})
+}
+
+// TestSlixmppComponentTLS: the same as one on another machine would, with TLS from
+// the first byte. It asks for the certificate of its own domain.
+func TestSlixmppComponentTLS(t *testing.T) {
+	ca := newAuthority(t)
+	cert, key := ca.issue(t, "localhost", certificate{also: componentDomain})
+	secret := filepath.Join(t.TempDir(), "secret")
+	writeFile(t, secret, componentSecret)
+	port := strconv.Itoa(freePort(t))
+	s := startKithOn(t, "", "component_tls = ["+strconv.Quote("127.0.0.1:"+port)+"]",
+		"[tls]", "certificate = "+strconv.Quote(cert), "key = "+strconv.Quote(key),
+		"[[component]]", "host = "+strconv.Quote(componentDomain), "secret_file = "+strconv.Quote(secret))
+	s.caFile = ca.file
+	python := slixmpp.command(t, s).Path
+	spawn(t, exec.Command(python, filepath.Join("slixmpp", "echo.py"), componentDomain, componentSecret, "127.0.0.1", port, ca.file))
+	echoes(t, s, "client/bot", "all ears")
 }
 
 // eachComponentServer is eachServer with a component, and ejabberd.
