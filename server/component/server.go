@@ -73,6 +73,7 @@ func (s *Server) Configure(c *config.Config) {
 	}
 	s.waiting.Resize(limits.BeforeLogin, limits.BeforeLoginPerIP)
 	s.failed.Adjust(limits.LoginFailures, limits.LoginBackoff, limits.LoginBackoffMax)
+	hosts := old != nil && !slices.Equal(old.Hosts, c.Hosts)
 	s.mu.Lock()
 	gone := maps.Clone(s.links)
 	var ends []func()
@@ -85,7 +86,7 @@ func (s *Server) Configure(c *config.Config) {
 			s.links[name] = newLink(s, conf)
 			continue
 		}
-		ends = append(ends, l.configure(conf))
+		ends = append(ends, l.configure(conf, hosts))
 	}
 	for name, l := range gone {
 		delete(s.links, name)
