@@ -12,10 +12,12 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"math/big"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -41,6 +43,10 @@ type Config struct {
 	Domain jid.JID // its own
 	Secret string  // shared with the server
 	Addr   string  // of the server, host:port; "" is DefaultAddr
+	// TLS, if it is not nil, is spoken from the first byte; ServerName is the host of
+	// Addr if it is empty. Without, Addr has to be on this machine: whoever hears the
+	// handshake can guess the secret, and read everything.
+	TLS *tls.Config
 	// Dial connects to the server in place of Addr, if it is not nil.
 	Dial func(ctx context.Context) (net.Conn, error)
 	// Identities are what it is (XEP-0030): for a gateway the category is "gateway",
@@ -89,6 +95,9 @@ type IQFunc func(ctx context.Context, iq *stanza.Stanza) (xmltree.Appender, erro
 
 // ErrNotConnected is returned by Send and Ask while there is no stream.
 var ErrNotConnected = errors.New("not connected to the server")
+
+// ErrNotEncrypted is why a server on another machine is not spoken to without TLS.
+var ErrNotEncrypted = errors.New("the server is on another machine, and there is no TLS")
 
 // New returns a component that answers disco and pings.
 func New(c Config) *Component {
@@ -177,13 +186,27 @@ func (g *Component) dial(ctx context.Context) (net.Conn, error) {
 	if g.config.Dial != nil {
 		return g.config.Dial(ctx)
 	}
-	addr := g.config.Addr
-	if addr == "" {
-		addr = DefaultAddr
-	}
 	ctx, cancel := context.WithTimeout(ctx, loginWithin)
 	defer cancel()
-	return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	nc, err := new(net.Dialer).DialContext(ctx, "tcp", g.addr())
+	if err == nil && g.config.TLS == nil && !here(nc.RemoteAddr()) {
+		nc.Close()
+		return nil, ErrNotEncrypted
+	}
+	return nc, err
+}
+
+func (g *Component) addr() string {
+	if g.config.Addr == "" {
+		return DefaultAddr
+	}
+	return g.config.Addr
+}
+
+// here reports whether an address is one of this machine's loopback.
+func here(a net.Addr) bool {
+	ap, err := netip.ParseAddrPort(a.String())
+	return err == nil && ap.Addr().Unmap().IsLoopback()
 }
 
 // Send sends stanzas. Their senders are addresses of the component's: a server

@@ -2,6 +2,8 @@ package gateway_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -313,6 +315,40 @@ func TestReconnect(t *testing.T) {
 		r := s.MustBeOnline("romeo@montague.example/orchard")[0]
 		r.MustSend("<message to='a@" + domain + "' type='chat'><body>hark</body></message>")
 		r.Expect("<message from='a@" + domain + "' type='chat' ...><body>again</body>...</message>")
+	})
+}
+
+// TestTLS: from another machine a component speaks TLS from the first byte, with a
+// server that it knows; without TLS it is not listened to there.
+func TestTLS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := xmpptest.New(t, xmpptest.Components(domain))
+		for _, tt := range []struct {
+			name string
+			conf *tls.Config
+			want bool
+		}{
+			{"the server's name", &tls.Config{RootCAs: s.Roots(), ServerName: "montague.example"}, true},
+			{"another name", &tls.Config{RootCAs: s.Roots(), ServerName: "verona.example"}, false},
+			{"another authority", &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "montague.example"}, false},
+			{"an address", &tls.Config{RootCAs: s.Roots()}, false}, // 127.0.0.1, by default
+			{"no TLS", nil, false},
+		} {
+			connected := make(chan struct{}, 1)
+			g := gateway.New(gateway.Config{Domain: jid.MustParse(domain), Secret: xmpptest.Password, TLS: tt.conf,
+				Connected: func(context.Context) { connected <- struct{}{} }})
+			ctx, cancel := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			var err error
+			wg.Go(func() { err = g.Serve(ctx, s.DialComponentTLS()) })
+			s.Settle()
+			got := len(connected) == 1
+			cancel()
+			wg.Wait()
+			if got != tt.want || err == nil {
+				t.Errorf("%s: connected is %v (%v), want %v", tt.name, got, err, tt.want)
+			}
+		}
 	})
 }
 

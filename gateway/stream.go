@@ -38,7 +38,10 @@ func (g *Component) Serve(ctx context.Context, nc net.Conn) error {
 	conn := stream.NewTCP(nc, stream.Options{Limits: g.config.Limits})
 	stop := context.AfterFunc(ctx, func() { conn.Close(nil) })
 	defer stop()
-	err := g.handshake(conn)
+	err := g.encrypt(ctx, conn)
+	if err == nil {
+		err = g.handshake(conn)
+	}
 	if err != nil {
 		conn.Close(err)
 		return fmt.Errorf("log in as %s: %w", g.config.Domain, err)
@@ -62,6 +65,24 @@ func (g *Component) Serve(ctx context.Context, nc net.Conn) error {
 	}
 	conn.Close(err)
 	return err
+}
+
+// encrypt begins TLS, if there is to be any.
+func (g *Component) encrypt(ctx context.Context, conn *stream.TCP) error {
+	if g.config.TLS == nil {
+		return nil
+	}
+	conf := g.config.TLS.Clone()
+	if conf.ServerName == "" {
+		host, _, err := net.SplitHostPort(g.addr())
+		if err != nil {
+			return fmt.Errorf("host to verify: %w", err)
+		}
+		conf.ServerName = host
+	}
+	ctx, cancel := context.WithTimeout(ctx, loginWithin)
+	defer cancel()
+	return conn.StartTLS(ctx, conf)
 }
 
 // handshake does that of XEP-0114 §3.

@@ -27,6 +27,7 @@ type authority struct {
 // issue them now: for servers only.
 type certificate struct {
 	name       string // for another domain
+	also       string // for this one, too
 	both       bool   // usage for clients, too
 	expired    bool
 	selfSigned bool
@@ -96,6 +97,9 @@ func (a *authority) issue(t *testing.T, domain string, c certificate) (certFile,
 	case c.wildcard:
 		_, parent, _ := strings.Cut(domain, ".")
 		template.DNSNames = []string{"*." + parent}
+	}
+	if c.also != "" {
+		template.DNSNames = append(template.DNSNames, c.also)
 	}
 	if c.noCN {
 		template.Subject = pkix.Name{Organization: []string{"interop"}}

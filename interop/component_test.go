@@ -3,23 +3,15 @@
 package interop_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
-	"sync"
 	"testing"
-
-	"kith/gateway"
-	"kith/xmpp/jid"
-	"kith/xmpp/ns"
-	"kith/xmpp/stanza"
-	"kith/xmpp/xep/disco"
-	"kith/xmpp/xmltree"
+	"time"
 )
 
 // componentDomain is that of the tests' components.
@@ -28,7 +20,7 @@ const componentDomain = "other.localhost"
 // TestSlixmppComponent: a component of slixmpp's, and a user of it.
 func TestSlixmppComponent(t *testing.T) {
 	t.Parallel()
-	eachServerWith(t, setup{component: componentDomain}, func(t *testing.T, s *server) {
+	eachComponentServer(t, func(t *testing.T, s *server) {
 		python := slixmpp.command(t, s).Path
 		host, port, err := net.SplitHostPort(s.components)
 		if err != nil {
@@ -39,56 +31,56 @@ func TestSlixmppComponent(t *testing.T) {
 	})
 }
 
-// TestGateway: the same with ours.
-func TestGateway(t *testing.T) {
+// TestSlixmppComponentTLS: the same as one on another machine would, with TLS from
+// the first byte. It asks for the certificate of its own domain.
+func TestSlixmppComponentTLS(t *testing.T) {
 	t.Parallel()
-	eachServerWith(t, setup{component: componentDomain}, func(t *testing.T, s *server) {
-		g := gateway.New(gateway.Config{Domain: jid.MustParse(componentDomain), Secret: componentSecret, Addr: s.components,
-			Identities: []disco.Identity{{Category: "gateway", Type: "irc"}}})
-		body := xmltree.Name{Space: ns.Client, Local: "body"}
-		g.HandleMessage(func(_ context.Context, st *stanza.Stanza) error {
-			text := st.Child(body)
-			if !text.Exists() {
-				return nil
-			}
-			return g.Send(stanza.New(stanza.Message, st.Type, st.To, st.From, tagged{body, "you said " + text.Text()}))
-		})
-		g.HandlePresence(func(_ context.Context, st *stanza.Stanza) error {
-			if st.Type != stanza.Subscribe {
-				return nil
-			}
-			return g.Send(stanza.New(stanza.Presence, stanza.Subscribed, st.To, st.From),
-				stanza.New(stanza.Presence, "", st.To, st.From, tagged{xmltree.Name{Space: ns.Client, Local: "status"}, "all ears"}))
-		})
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			if err := g.Run(ctx); !errors.Is(err, context.Canceled) {
-				t.Errorf("Run: %v", err)
-			}
-		})
-		defer wg.Wait()
-		defer cancel()
-		echoes(t, s, "gateway/irc", "all ears")
-	})
+	ca := newAuthority(t)
+	cert, key := ca.issue(t, "localhost", certificate{also: componentDomain})
+	secret := filepath.Join(t.TempDir(), "secret")
+	writeFile(t, secret, componentSecret)
+	port := strconv.Itoa(freePort(t))
+	s := startKithOn(t, "", "component_tls = ["+strconv.Quote("127.0.0.1:"+port)+"]",
+		"[tls]", "certificate = "+strconv.Quote(cert), "key = "+strconv.Quote(key),
+		"[[component]]", "host = "+strconv.Quote(componentDomain), "secret_file = "+strconv.Quote(secret))
+	s.caFile = ca.file
+	python := slixmpp.command(t, s).Path
+	spawn(t, exec.Command(python, filepath.Join("slixmpp", "echo.py"), componentDomain, componentSecret, "127.0.0.1", port, ca.file))
+	echoes(t, s, "client/bot", "all ears")
 }
 
-// tagged is an element with a text.
-type tagged struct {
-	name xmltree.Name
-	text string
+// eachComponentServer is eachServer with a component, and ejabberd.
+func eachComponentServer(t *testing.T, test func(t *testing.T, s *server)) {
+	with := setup{component: componentDomain}
+	eachServerWith(t, with, test)
+	t.Run("ejabberd", func(t *testing.T) { test(t, startEjabberd(t, with)) })
 }
 
-// AppendXML implements xmltree.Appender.
-func (e tagged) AppendXML(w *xmltree.Writer) { w.Element(e.name, e.text) }
+// awaitComponent waits for a component to be there. Kith has what is for it wait;
+// others do not.
+func awaitComponent(t *testing.T, h *hand, domain string) {
+	t.Helper()
+	for begun := time.Now(); ; {
+		_, err := h.puppet.tell(order{Client: h.name, Do: "iq", To: domain, Ask: "info"})
+		if err == nil {
+			return
+		}
+		if time.Since(begun) > *patience {
+			t.Fatalf("%s is not there: %v", domain, err)
+		}
+		time.Sleep(20 * time.Millisecond) // the component, a process, is on its way
+	}
+}
 
-// echoes has a user find a component, talk to it and see its presence. What is for
-// the component waits for it to connect.
-func echoes(t *testing.T, s *server, identity, status string) {
+// echoes has a user find a component, talk to it and see its presence.
+func echoes(t *testing.T, s *server, identity, status string) *hand {
 	t.Helper()
 	p := startPuppet(t, slixmpp, s)
 	romeo := p.mustOpen(t, "romeo", "orchard", true)
 	romeo.do(t, order{Do: "presence"})
+	if s.name != "kith" {
+		awaitComponent(t, romeo, componentDomain)
+	}
 	ghost := "ghost@" + componentDomain
 	for i := range 20 {
 		romeo.do(t, order{Do: "message", To: ghost, Type: "chat", Body: fmt.Sprint("boo ", i), Stanza: fmt.Sprint("m", i)})
@@ -106,4 +98,5 @@ func echoes(t *testing.T, s *server, identity, status string) {
 	romeo.inbox().await(t, "presence of "+ghost, func(e event) bool {
 		return e.Event == "presence" && strings.HasPrefix(e.From, ghost) && e.Status == status
 	})
+	return romeo
 }

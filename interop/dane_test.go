@@ -107,6 +107,7 @@ auth-zone:
 // TestDANE: a server whose certificate nobody has signed is believed in both
 // directions for what its domain has published, in the words of unbound.
 func TestDANE(t *testing.T) {
+	t.Parallel()
 	f := newFederation(t)
 	there := f.prosody(t, "other.fed.example", manner{cert: certificate{selfSigned: true}, oneWay: true})
 	at := f.unbound(t, f.names.place(there.domain).ip, there.record(t))

@@ -76,7 +76,8 @@ var xmppjs = library{
 //	presence  send presence
 //	message   send one message
 //	flood     send Count chat messages with bodies "TAG N", N from First on
-//	iq        Ask the entity To: ping, info (XEP-0030), version, time
+//	iq        Ask the entity To: ping, info (XEP-0030), version, time; with slixmpp also to register Name with the password Body
+//	          (XEP-0077), no Name to be forgotten; for its commands (XEP-0050), and run command Name with Body in its field
 //	roster    get the roster; Versioned: since Ver (RFC 6121 §2.6)
 //	contact   put To into the roster with Name and Groups; Type remove: take it out
 //	block     To (XEP-0191); so do unblock and, for the list, blocklist

@@ -270,6 +270,21 @@ func TestComponentReload(t *testing.T) {
 	})
 }
 
+// TestComponentNewHost: a component is told what it may do at a host that comes while
+// it is connected.
+func TestComponentNewHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := xmpptest.New(t, xmpptest.Components(`irc.mantua.example { privileges = { roster = "get" } }`))
+		c := s.MustConnectComponent("irc.mantua.example")
+		c.ExpectNothing()
+		if _, err := s.Reload("hosts = ['montague.example', 'mantua.example']"); err != nil {
+			t.Fatal(err)
+		}
+		c.Expect("<message from='mantua.example' to='irc.mantua.example' ...><privilege xmlns='urn:xmpp:privilege:2'><perm access='roster' type='get' push='true'/></privilege></message>")
+		c.ExpectNothing()
+	})
+}
+
 // TestComponentFirst: the port opens with the first component, at a start.
 func TestComponentFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -74,8 +74,8 @@ func (s *Server) Reload() (report web.Report, err error) {
 			report.Changed = append(report.Changed, hostChanges(c.Hosts, next.Hosts)...)
 		case change.Key == "component":
 			report.Changed = append(report.Changed, componentChanges(c, next)...)
-			if s.closed && len(next.Listen.Component) > 0 {
-				report.Restart = append(report.Restart, "component: there was none at the start, so that listen.component is not open")
+			if s.closed && len(next.Listen.Component)+len(next.Listen.ComponentTLS) > 0 {
+				report.Restart = append(report.Restart, "component: there was none at the start, so that neither listen.component nor listen.component_tls is open")
 			}
 		case change.Restart:
 			report.Restart = append(report.Restart, describe(change))

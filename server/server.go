@@ -23,6 +23,7 @@ import (
 	"kith/server/cluster"
 	"kith/server/component"
 	"kith/server/config"
+	"kith/server/delegation"
 	"kith/server/factor"
 	"kith/server/module"
 	"kith/server/roster"
@@ -42,6 +43,7 @@ type Server struct {
 	db       *storage.DB
 	accounts *account.Store
 	caps     *caps.Cache
+	managed  *delegation.Cache
 	factors  *factor.Store
 	cluster  *cluster.Local
 	router   *route.Router
@@ -63,7 +65,7 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	s := &Server{version: version, log: log, begun: time.Now(), closed: len(c.Component) == 0, reloaded: func(*config.Config) {}}
+	s := &Server{version: version, log: log, managed: delegation.New(), begun: time.Now(), closed: len(c.Component) == 0, reloaded: func(*config.Config) {}}
 	id, warnings, err := loadIdentity(c, time.Now())
 	if err != nil {
 		return nil, err
@@ -122,7 +124,7 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 		Certificate: func(domain string) *tls.Certificate { return s.identity.Load().shown(domain) },
 		Roots:       func() *x509.CertPool { return s.identity.Load().roots },
 	})
-	s.comps = component.New(c, s.router, log)
+	s.comps = component.New(c, s.router, func() *tls.Config { return s.identity.Load().components }, log)
 	s.connect()
 	s.web = web.New(web.Parts{
 		Config: c, Version: version, Log: log, Begun: s.begun,
@@ -163,7 +165,7 @@ func (s *Server) hosts(c *config.Config) ([]*module.Host, error) {
 	var hosts []*module.Host
 	for _, domain := range c.Hosts {
 		h := &module.Host{
-			Domain: domain, DB: s.db, Accounts: s.accounts, Factors: s.factors, Caps: s.caps, Router: s.router,
+			Domain: domain, DB: s.db, Accounts: s.accounts, Factors: s.factors, Caps: s.caps, Managed: s.managed, Router: s.router,
 			Config: c, Version: s.version, Begun: s.begun, Log: s.log.With("host", domain.Domain()),
 		}
 		for _, d := range list {
@@ -183,9 +185,9 @@ func (s *Server) hosts(c *config.Config) ([]*module.Host, error) {
 // It returns at once.
 func (s *Server) Serve(c net.Conn, direct bool) { s.clients.Take(c, direct) }
 
-// ServeComponent serves one connection of an external component. It returns at
-// once.
-func (s *Server) ServeComponent(c net.Conn) { s.comps.Take(c) }
+// ServeComponent serves one connection of an external component; direct says that
+// TLS begins at once. It returns at once.
+func (s *Server) ServeComponent(c net.Conn, direct bool) { s.comps.Take(c, direct) }
 
 // Router is the server's router.
 func (s *Server) Router() *route.Router { return s.router }
@@ -297,7 +299,8 @@ func (s *Server) listen() (ls []listener, err error) {
 	open("servers", c.Server, func(l net.Listener) error { return s.servers.Serve(l, false) })
 	open("servers with TLS", c.ServerTLS, func(l net.Listener) error { return s.servers.Serve(l, true) })
 	if !s.closed {
-		open("components", c.Component, s.comps.Serve)
+		open("components", c.Component, func(l net.Listener) error { return s.comps.Serve(l, false) })
+		open("components with TLS", c.ComponentTLS, func(l net.Listener) error { return s.comps.Serve(l, true) })
 	}
 	open("administration", c.Admin, s.web.ServeAdmin)
 	if err != nil {

@@ -39,6 +39,8 @@ type identity struct {
 	configs map[string]*tls.Config      // by host; "" while no host is known
 	servers map[string]*tls.Config      // the same for other servers
 	roots   *x509.CertPool              // of other servers' certificates; nil: the system's
+
+	components *tls.Config // for external components
 }
 
 // loadIdentity loads the certificates. Hosts without one get a self-signed
@@ -85,6 +87,7 @@ func loadIdentity(c *config.Config, now time.Time) (_ *identity, warnings []stri
 	}
 	id.configs[""] = id.config(id.certs[asciiName(c.Hosts[0])], authority)
 	id.servers[""] = id.serverConfig(id.certs[asciiName(c.Hosts[0])])
+	id.components = id.componentConfig(id.certs[asciiName(c.Hosts[0])])
 	return id, warnings, nil
 }
 
@@ -108,6 +111,21 @@ func (id *identity) serverConfig(other *tls.Certificate) *tls.Config {
 		NextProtos:     []string{"xmpp-server"}, // XEP-0368 §3
 		ClientAuth:     tls.RequestClientCert,
 		GetCertificate: id.byName(other),
+	})
+}
+
+// componentConfig is config for external components: XEP-0114 knows no protocol of
+// TLS's to be named. They ask for the server by its name, or by their own: then the
+// certificate is that of the host that they are below.
+func (id *identity) componentConfig(other *tls.Certificate) *tls.Config {
+	return stream.ServerTLS(&tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if cert := id.shown(strings.TrimSuffix(hello.ServerName, ".")); cert != nil {
+				return cert, nil
+			}
+			return other, nil
+		},
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -298,5 +299,26 @@ func TestSNI(t *testing.T) {
 	}
 	if conf.MinVersion != tls.VersionTLS12 {
 		t.Errorf("the least version is %x, want TLS 1.2", conf.MinVersion)
+	}
+}
+
+// TestComponentCertificate: a component asks for a host, or for its own domain, which
+// has the certificate of the host that it lies below.
+func TestComponentCertificate(t *testing.T) {
+	c := local(t, "a.example", "b.example")
+	for _, h := range []string{"a.example", "b.example"} {
+		certify(t, c, h, h)
+	}
+	id, _, err := loadIdentity(c, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"a.example": "a.example", "b.example": "b.example", "irc.b.example": "b.example", "x.irc.b.example": "b.example",
+		"": "a.example", "elsewhere.example": "a.example", "ab.example": "a.example",
+	} {
+		if got := shown(t, id.components, name).DNSNames; !slices.Equal(got, []string{want}) {
+			t.Errorf("who asks for %q is shown the certificate of %v, want %s", name, got, want)
+		}
 	}
 }

@@ -80,17 +80,26 @@ func (s *Server) configureComponents(c map[string]any) error {
 // server is stopped it is one that ends at once. It may be called from any
 // goroutine.
 func (s *Server) DialComponent() *Conn {
+	return s.dialComponent(net.IPv4(127, 0, 0, 1), net.IPv4(127, 0, 0, 1), 5347, false)
+}
+
+// DialComponentTLS opens a connection from another machine to the port where
+// components speak TLS at once. It is like DialComponent.
+func (s *Server) DialComponentTLS() *Conn {
+	return s.dialComponent(net.IPv4(192, 0, 2, 60), net.IPv4(192, 0, 2, 254), 5348, true)
+}
+
+func (s *Server) dialComponent(from, to net.IP, toPort int, direct bool) *Conn {
 	s.mu.Lock()
 	s.port++
 	port, srv := s.port, s.server
 	s.mu.Unlock()
-	ours, theirs := Pipe(s.opts.buffer,
-		&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5347})
+	ours, theirs := Pipe(s.opts.buffer, &net.TCPAddr{IP: from, Port: port}, &net.TCPAddr{IP: to, Port: toPort})
 	if srv == nil {
 		theirs.Close()
 		return ours
 	}
-	srv.ServeComponent(theirs)
+	srv.ServeComponent(theirs, direct)
 	return ours
 }
 

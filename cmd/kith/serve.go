@@ -111,6 +111,9 @@ func greeting(c *config.Config, fingerprint, program string) string {
 	line("", join(c.Listen.ServerTLS, " (direct TLS)"))
 	if len(c.Component) > 0 {
 		line("components", join(c.Listen.Component, ""))
+		if len(c.Listen.ComponentTLS) > 0 {
+			line("", join(c.Listen.ComponentTLS, " (direct TLS)"))
+		}
 	}
 	if len(c.Listen.Admin) > 0 {
 		line("health", "http://"+c.Listen.Admin[0].String()+"/healthz, /readyz, /metrics")

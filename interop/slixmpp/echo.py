@@ -1,6 +1,8 @@
 """A component of slixmpp that sends back what it is told.
 
-    echo.py DOMAIN SECRET HOST PORT
+    echo.py DOMAIN SECRET HOST PORT [CA]
+
+With the file of an authority it speaks TLS, and nothing else.
 """
 
 import asyncio
@@ -30,6 +32,11 @@ class Echo(slixmpp.ComponentXMPP):
 
 async def main():
     echo = Echo(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    if len(sys.argv) > 5:
+        # A component is not made for it, though its stream is: it has no service with TLS, and the name to verify is the host's.
+        echo.ca_certs = sys.argv[5]
+        echo.tls_services, echo.enable_plaintext = {"xmpps-component"}, False
+        echo.default_domain = sys.argv[1]
     echo.connect()
     await echo.disconnected
 

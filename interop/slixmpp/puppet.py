@@ -43,6 +43,7 @@ class Client(slixmpp.ClientXMPP):
         self.failure = None
 
         self.register_plugin("xep_0030")
+        self.register_plugin("xep_0050")
         self.register_plugin("xep_0092", {"software_name": "slixmpp", "version": slixmpp.__version__})
         self.register_plugin("xep_0199", {"keepalive": False})
         self.register_plugin("xep_0280")
@@ -293,6 +294,30 @@ class Client(slixmpp.ClientXMPP):
             iq.append(ET.Element(f"{{{TIME}}}time"))
             answer = await iq.send(timeout=wait)
             return {"utc": answer.xml.findtext(f"{{{TIME}}}time/{{{TIME}}}utc")}
+        if ask == "register":  # with what is no server, too; without a name: no more
+            query = ET.Element("{jabber:iq:register}query")
+            if order.get("name"):
+                ET.SubElement(query, "{jabber:iq:register}username").text = order["name"]
+                ET.SubElement(query, "{jabber:iq:register}password").text = order["body"]
+            else:
+                ET.SubElement(query, "{jabber:iq:register}remove")
+            iq = self.make_iq_set(ito=to)
+            iq.append(query)
+            await iq.send(timeout=wait)
+            return {}
+        if ask == "commands":
+            items = (await self.plugin["xep_0050"].get_commands(to, timeout=wait))["disco_items"]["items"]
+            return {"bodies": sorted(node for _, node, _ in items)}
+        if ask == "command":  # its one field is filled in; what it says at last
+            adhoc = self.plugin["xep_0050"]
+            begun = (await adhoc.send_command(to, order["name"], timeout=wait))["command"]
+            form = begun["form"]
+            [var] = [name for name, field in form.get_fields().items() if field["type"] not in ("hidden", "fixed")]
+            form["type"] = "submit"
+            form.set_values({var: order["body"]})
+            done = await adhoc.send_command(
+                to, order["name"], action="complete", sessionid=begun["sessionid"], payload=form, timeout=wait)
+            return {"bodies": [text for _, text in done["command"]["notes"]]}
         raise Refused("unknown-question", text=ask)
 
     async def do_history(self, order):

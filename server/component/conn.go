@@ -1,6 +1,7 @@
 package component
 
 import (
+	"context"
 	"crypto/sha1"
 	"crypto/subtle"
 	"encoding/hex"
@@ -9,11 +10,13 @@ import (
 	"hash/maphash"
 	"io"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"time"
 
 	"kith/server/config"
+	"kith/server/limit"
 	"kith/server/session"
 	"kith/xmpp/jid"
 	"kith/xmpp/ns"
@@ -61,9 +64,9 @@ type handshake struct{}
 // AppendXML implements xmltree.Appender.
 func (handshake) AppendXML(w *xmltree.Writer) { w.Element(nameHandshake, "") }
 
-// login does the handshake (XEP-0114 §3) and joins the link. After an error the
-// connection is closed.
-func (c *conn) login() (err error) {
+// login begins TLS if direct, does the handshake (XEP-0114 §3) and joins the link.
+// After an error the connection is closed.
+func (c *conn) login(direct bool) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			c.server.log.Error("panic in a component's handshake", "stream", c.id, "panic", v, "stack", string(debug.Stack()))
@@ -73,6 +76,11 @@ func (c *conn) login() (err error) {
 			c.tcp.Close(err)
 		}
 	}()
+	if direct {
+		if err := c.encrypt(); err != nil {
+			return err
+		}
+	}
 	if err := c.tcp.SetReadDeadline(time.Now().Add(c.config.Limits.Login)); err != nil {
 		return err
 	}
@@ -88,10 +96,51 @@ func (c *conn) login() (err error) {
 		return stream.ErrNotAuthorized
 	}
 	secret := l.secret()
-	if subtle.ConstantTimeCompare([]byte(el.Text()), []byte(Handshake(c.id, secret))) != 1 {
+	if !c.proved(el, secret) {
 		c.server.log.Warn("a component's handshake was wrong", "component", l.name, "stream", c.id, "remote", c.tcp.RemoteAddr().String())
 		return stream.ErrNotAuthorized
 	}
+	return c.enter(l, secret)
+}
+
+// encrypt begins TLS. Only so many handshakes are under way at once; the time of
+// the others runs.
+func (c *conn) encrypt() error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.config.Limits.Handshake)
+	defer cancel()
+	slots := *c.server.handshakes.Load()
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return c.tcp.StartTLS(ctx, c.server.tls())
+}
+
+// proved reports whether a handshake shows that the component knows the secret. Who
+// guesses from another machine has to wait longer and longer, and is not listened
+// to meanwhile.
+func (c *conn) proved(el xmltree.Element, secret string) bool {
+	right := subtle.ConstantTimeCompare([]byte(el.Text()), []byte(Handshake(c.id, secret))) == 1
+	from := c.tcp.RemoteAddr()
+	if ap, err := netip.ParseAddrPort(from.String()); err != nil || ap.Addr().Unmap().IsLoopback() {
+		return right
+	}
+	failed, source, now := c.server.failed, limit.Source(from), time.Now()
+	switch {
+	case failed.Wait(source, now) > 0:
+		return false
+	case right:
+		failed.Succeeded(source)
+	default:
+		failed.Failed(source, now)
+	}
+	return right
+}
+
+// enter joins the link of a component that has shown its secret.
+func (c *conn) enter(l *link, secret string) error {
 	if !l.reserve() {
 		return stream.ErrConflict
 	}

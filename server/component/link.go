@@ -325,9 +325,9 @@ func (l *link) bounce(items []item, why *stanza.Error) {
 	}
 }
 
-// configure takes up the component's table. It returns what has to be done once no
-// lock is held.
-func (l *link) configure(c *config.Component) func() {
+// configure takes up the component's table; hosts says that there are other hosts
+// than before. It returns what has to be done once no lock is held.
+func (l *link) configure(c *config.Component, hosts bool) func() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old := l.conf
@@ -336,7 +336,7 @@ func (l *link) configure(c *config.Component) func() {
 	switch {
 	case old.Secret != c.Secret:
 		end = slices.Clone(l.streams)
-	case !reflect.DeepEqual(old.Privileges, c.Privileges), !reflect.DeepEqual(old.Delegate, c.Delegate):
+	case hosts, !reflect.DeepEqual(old.Privileges, c.Privileges), !reflect.DeepEqual(old.Delegate, c.Delegate):
 		greet = slices.Clone(l.streams)
 	}
 	return func() {

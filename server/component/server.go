@@ -13,6 +13,7 @@ package component
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -33,9 +34,12 @@ import (
 type Server struct {
 	router *route.Router
 	log    *slog.Logger
+	tls    func() *tls.Config
 	config atomic.Pointer[config.Config] // a stream keeps the one it begins with
 
-	waiting *limit.Slots // connections before the handshake
+	waiting    *limit.Slots                  // connections before the handshake of XEP-0114
+	handshakes atomic.Pointer[chan struct{}] // TLS handshakes under way
+	failed     *limit.Backoff                // wrong secrets, by address; nobody's of this machine
 
 	mu      sync.Mutex // guards what follows
 	links   map[string]*link
@@ -44,11 +48,14 @@ type Server struct {
 	wg      sync.WaitGroup
 }
 
-// New returns a server for the components of a configuration.
-func New(c *config.Config, r *route.Router, log *slog.Logger) *Server {
+// New returns a server for the components of a configuration. It speaks TLS by
+// conf, which returns what stream.ServerTLS has made.
+func New(c *config.Config, r *route.Router, conf func() *tls.Config, log *slog.Logger) *Server {
+	l := &c.Limits
 	s := &Server{
-		router: r, log: log,
-		waiting: limit.NewSlots(c.Limits.BeforeLogin, c.Limits.BeforeLoginPerIP),
+		router: r, log: log, tls: conf,
+		waiting: limit.NewSlots(l.BeforeLogin, l.BeforeLoginPerIP),
+		failed:  limit.NewBackoff(l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax),
 		links:   make(map[string]*link), streams: make(map[*conn]struct{}),
 	}
 	s.Configure(c)
@@ -58,8 +65,15 @@ func New(c *config.Config, r *route.Router, log *slog.Logger) *Server {
 // Configure takes up a configuration. The streams of a component that is no
 // longer in it, or has got another secret, end.
 func (s *Server) Configure(c *config.Config) {
-	s.config.Store(c)
-	s.waiting.Resize(c.Limits.BeforeLogin, c.Limits.BeforeLoginPerIP)
+	limits := &c.Limits
+	old := s.config.Swap(c)
+	if old == nil || old.Limits.Handshakes != limits.Handshakes { // those under way count with the old ones
+		slots := make(chan struct{}, limits.Handshakes)
+		s.handshakes.Store(&slots)
+	}
+	s.waiting.Resize(limits.BeforeLogin, limits.BeforeLoginPerIP)
+	s.failed.Adjust(limits.LoginFailures, limits.LoginBackoff, limits.LoginBackoffMax)
+	hosts := old != nil && !slices.Equal(old.Hosts, c.Hosts)
 	s.mu.Lock()
 	gone := maps.Clone(s.links)
 	var ends []func()
@@ -72,7 +86,7 @@ func (s *Server) Configure(c *config.Config) {
 			s.links[name] = newLink(s, conf)
 			continue
 		}
-		ends = append(ends, l.configure(conf))
+		ends = append(ends, l.configure(conf, hosts))
 	}
 	for name, l := range gone {
 		delete(s.links, name)
@@ -102,13 +116,14 @@ func (s *Server) link(domain string) *link {
 	return s.links[domain]
 }
 
-// Serve accepts connections until the listener is closed.
-func (s *Server) Serve(l net.Listener) error {
-	return limit.Accept(l, s.log, s.Take)
+// Serve accepts connections until the listener is closed; direct says that TLS
+// begins at once.
+func (s *Server) Serve(l net.Listener, direct bool) error {
+	return limit.Accept(l, s.log, func(nc net.Conn) { s.Take(nc, direct) })
 }
 
 // Take serves one connection, on goroutines of its own.
-func (s *Server) Take(nc net.Conn) {
+func (s *Server) Take(nc net.Conn, direct bool) {
 	source := limit.Source(nc.RemoteAddr())
 	if !s.waiting.Take(source) {
 		nc.Close()
@@ -127,7 +142,7 @@ func (s *Server) Take(nc net.Conn) {
 	s.mu.Unlock()
 	go func() {
 		defer s.wg.Done()
-		err := c.login()
+		err := c.login(direct)
 		s.waiting.Free(source)
 		if err == nil {
 			s.log.Info("component connected", "component", c.link.name, "stream", c.id, "remote", nc.RemoteAddr().String())

@@ -99,6 +99,7 @@ func (d *decoder) components(c *Config) {
 			}
 		}
 		d.privileges(at.with("privileges"), c, &comp.Privileges)
+		d.delegations(at.with("delegate"), c, i)
 		d.least(at.with("connections"), comp.Connections, 1)
 		if comp.Queue < c.Limits.Stanza {
 			d.invalid(at.with("queue"), "wanted at least the size of one stanza, "+c.Limits.Stanza.String()+", got "+comp.Queue.String())
@@ -110,8 +111,8 @@ func (d *decoder) components(c *Config) {
 	for i, a := range c.Listen.Component {
 		if !a.Addr().IsLoopback() {
 			d.invalid(path{"listen", "component"}.index(i),
-				"the streams of components are not encrypted: wanted an address of loopback, such as \"127.0.0.1:5347\", got "+show(a.String())+
-					"; for a component on another machine use a tunnel")
+				"the streams of components are not encrypted here: wanted an address of loopback, such as \"127.0.0.1:5347\", got "+show(a.String())+
+					"; for a component on another machine use component_tls")
 		}
 	}
 }

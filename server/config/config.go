@@ -76,9 +76,11 @@ type Listen struct {
 	ServerTLS []netip.AddrPort `toml:"server_tls"`
 	// HTTPS: WebSocket, BOSH, upload, web chat, host-meta.
 	HTTPS []netip.AddrPort `toml:"https" later:"true"`
-	// External components (XEP-0114). Their streams are not encrypted, so that these are addresses of loopback. It is open
-	// if there is a component in the configuration when the server starts.
+	// External components (XEP-0114) of this machine. Their streams are not encrypted, so that these are addresses of
+	// loopback. It is open if there is a component in the configuration when the server starts.
 	Component []netip.AddrPort `toml:"component"`
+	// External components, with TLS from the first byte: for those of other machines. It is open like component.
+	ComponentTLS []netip.AddrPort `toml:"component_tls" example:"[\"[::]:5348\"]"`
 	// Health and metrics, for the operator, over plain HTTP. Keep it on loopback, or behind a proxy that asks who is there.
 	Admin []netip.AddrPort `toml:"admin"`
 }

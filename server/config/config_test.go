@@ -127,8 +127,18 @@ func TestErrors(t *testing.T) {
 		{"privileges that there are none of", minimal + "[[component]]\nhost = \"irc.example.org\"\nsecret_file = \"key.pem\"\n[component.privileges]\nroster = \"all\"\npresence = \"roster\"\n",
 			"kith.toml:9:10: component[0].privileges.roster: wanted \"none\", \"get\", \"set\" or \"both\", got \"all\"\n" +
 				"kith.toml:10:12: component[0].privileges.presence: \"roster\" needs a right to read rosters: wanted roster = \"get\" or \"both\" with it"},
+		{"delegation delegated", minimal + "[[component]]\nhost = \"irc.example.org\"\nsecret_file = \"key.pem\"\ndelegate = { \"urn:xmpp:delegation:2\" = [], \"urn:xmpp:delegation:2:bare:disco#info:*\" = [] }\n",
+			`kith.toml:8:14: component[0].delegate."urn:xmpp:delegation:2": "urn:xmpp:delegation:2" cannot be delegated; of what begins with it there are "urn:xmpp:delegation:2:bare:disco#info:*" and "urn:xmpp:delegation:2:bare:disco#items:*"`},
+		{"delegated twice", minimal + "[[component]]\nhost = \"a.example.org\"\nsecret_file = \"key.pem\"\ndelegate = { a = [\"x\", \"y\"], b = [], c = [] }\n" +
+			"[[component]]\nhost = \"b.example.org\"\nsecret_file = \"key.pem\"\ndelegate = { a = [\"y\", \"x\"], b = [\"z\"] }\n" +
+			"[[component]]\nhost = \"b.example.net\"\nsecret_file = \"key.pem\"\ndelegate = { c = [] }\n",
+			`kith.toml:12:14: component[1].delegate.a: "a.example.org" answers these requests already`},
 		{"components beyond loopback", minimal + "[listen]\ncomponent = [\"192.0.2.1:5347\"]\n",
-			`kith.toml:6:14: listen.component[0]: the streams of components are not encrypted: wanted an address of loopback, such as "127.0.0.1:5347", got "192.0.2.1:5347"; for a component on another machine use a tunnel`},
+			`kith.toml:6:14: listen.component[0]: the streams of components are not encrypted here: wanted an address of loopback, such as "127.0.0.1:5347", got "192.0.2.1:5347"; for a component on another machine use component_tls`},
+		{"components on all addresses", minimal + "[listen]\ncomponent = [\"[::]:5347\"]\n",
+			`kith.toml:6:14: listen.component[0]: the streams of components are not encrypted here: wanted an address of loopback, such as "127.0.0.1:5347", got "[::]:5347"; for a component on another machine use component_tls`},
+		{"components with TLS and no certificate", top + local + "component_tls = [\"192.0.2.1:5348\"]\n",
+			`kith.toml:1:10: hosts[0]: "example.org" has no certificate; set certificate and key in [tls] or in [host."example.org"], or listen on loopback only`},
 		{"two errors, in the order of the file", minimal + "[log]\nlevel = 1\n[limits]\nlogin = 2\n",
 			"kith.toml:6:9: log.level: wanted \"debug\", \"info\", \"warn\" or \"error\", got 1\n" +
 				"kith.toml:8:9: limits.login: wanted a duration such as \"30s\", \"5m\", \"12h\" or \"7d\", got 2"},

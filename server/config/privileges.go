@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"kith/xmpp/jid"
+	"kith/xmpp/ns"
 )
 
 // Privileges is the table [component.privileges], XEP-0356: what a component may do in the place of accounts. Give it only
@@ -69,6 +70,11 @@ func (c *Config) Privileged(component, host jid.JID) *Privileges {
 	return nil
 }
 
+// SpeaksFor reports whether a component, by its address, is the one that speaks for a domain.
+func (c *Config) SpeaksFor(component jid.JID, domain string) bool {
+	return slices.ContainsFunc(c.Component, func(o Component) bool { return o.Host == component && o.Speaks(domain) })
+}
+
 // PrivilegedWhere returns the components that have privileges at a host of which is true what has says.
 func (c *Config) PrivilegedWhere(host jid.JID, has func(*Privileges) bool) (list []jid.JID) {
 	for i := range c.Component {
@@ -87,6 +93,34 @@ func (c *Config) Delegate(component, host jid.JID) *Component {
 		}
 	}
 	return nil
+}
+
+// delegations checks which requests the i-th component answers in the place of the server.
+func (d *decoder) delegations(at path, c *Config, i int) {
+	comp := &c.Component[i]
+	for _, space := range slices.Sorted(maps.Keys(comp.Delegate)) {
+		switch {
+		case space == ns.DelegationInfo, space == ns.DelegationItems:
+		case space == ns.Delegation, strings.HasPrefix(space, ns.Delegation+":"): // XEP-0355 §8, rule 5
+			d.invalid(at.with(space), show(ns.Delegation)+" cannot be delegated; of what begins with it there are "+
+				show(ns.DelegationInfo)+" and "+show(ns.DelegationItems))
+		}
+		for j := range c.Component[:i] {
+			other := &c.Component[j]
+			if attributes, ok := other.Delegate[space]; ok && sameNames(attributes, comp.Delegate[space]) &&
+				slices.ContainsFunc(c.Hosts, func(h jid.JID) bool { return comp.PrivilegedAt(h) && other.PrivilegedAt(h) }) {
+				d.invalid(at.with(space), show(other.Host.String())+" answers these requests already")
+			}
+		}
+	}
+}
+
+// sameNames reports whether two lists hold the same, in whatever order.
+func sameNames(a, b []string) bool {
+	a, b = slices.Clone(a), slices.Clone(b)
+	slices.Sort(a)
+	slices.Sort(b)
+	return slices.Equal(a, b)
 }
 
 func (d *decoder) privileges(at path, c *Config, p *Privileges) {

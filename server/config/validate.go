@@ -140,6 +140,7 @@ func (l Listen) all() []listener {
 		{"server", l.Server, true},
 		{"server_tls", l.ServerTLS, true},
 		{"component", l.Component, false},
+		{"component_tls", l.ComponentTLS, true},
 		{"admin", l.Admin, false},
 	}
 }

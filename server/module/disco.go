@@ -58,14 +58,80 @@ func (h *Host) DiscoNode(t *Transit, to Target, node string) (*xdisco.Info, *xdi
 	return nil, nil, nil
 }
 
-// Info is what the host says of itself, once all modules are attached.
-func (h *Host) Info() *xdisco.Info {
-	d := h.Disco()
-	return &xdisco.Info{
-		Identities: []xdisco.Identity{{Category: "server", Type: "im", Name: "Kith"}},
-		Features:   d.Features,
-		Forms:      d.Forms,
+// Nested is what others do in the place of the host or of its accounts.
+type Nested struct {
+	// Replaces says of what is ours, features and the FORM_TYPE of forms, whether it is
+	// not told; nil: all is.
+	Replaces func(name string) bool
+	// Infos are told in its place. They are not changed.
+	Infos []*xdisco.Info
+}
+
+// NestedFunc returns what others do for the host or its accounts, which may change
+// at any time.
+type NestedFunc func(to Target) Nested
+
+// Nest has f say what others do; there is one such f.
+func (h *Host) Nest(f NestedFunc) {
+	if h.nested != nil {
+		panic("module: two who nest what others do")
 	}
+	h.nested = f
+}
+
+// Info is what the host says of itself, once all modules are attached. While others
+// do something in its place it may change; then the version of Managed does, too.
+func (h *Host) Info() *xdisco.Info {
+	return h.nest(ToServer, &xdisco.Info{
+		Identities: []xdisco.Identity{{Category: "server", Type: "im", Name: "Kith"}},
+		Features:   h.disco.Features,
+		Forms:      h.disco.Forms,
+	})
+}
+
+// AccountInfo is what each account says of itself.
+func (h *Host) AccountInfo() *xdisco.Info {
+	return h.nest(ToAccount, &xdisco.Info{
+		Identities: []xdisco.Identity{{Category: "account", Type: "registered"}},
+		Features:   h.disco.AccountFeatures,
+	})
+}
+
+// nest puts what others do in its place. No identity, feature or form is there
+// twice, for that has no hash (XEP-0115 §5.4).
+func (h *Host) nest(to Target, own *xdisco.Info) *xdisco.Info {
+	var n Nested
+	if h.nested != nil {
+		n = h.nested(to)
+	}
+	if n.Replaces != nil {
+		own.Features = slices.DeleteFunc(slices.Clone(own.Features), n.Replaces)
+		own.Forms = slices.DeleteFunc(slices.Clone(own.Forms), func(f xmltree.Appender) bool { return n.Replaces(formName(f)) })
+	}
+	for _, info := range n.Infos {
+		for _, id := range info.Identities {
+			if !slices.Contains(own.Identities, id) {
+				own.Identities = append(own.Identities, id)
+			}
+		}
+		own.Features = append(slices.Clip(own.Features), info.Features...)
+		for _, f := range info.Forms {
+			same := func(o xmltree.Appender) bool { return formName(o) == formName(f) }
+			if !slices.ContainsFunc(own.Forms, same) {
+				own.Forms = append(slices.Clip(own.Forms), f)
+			}
+		}
+	}
+	own.Features = sorted(own.Features)
+	return own
+}
+
+// formName is the FORM_TYPE of a form (XEP-0068).
+func formName(f xmltree.Appender) string {
+	if named, ok := f.(interface{ Name() string }); ok {
+		return named.Name()
+	}
+	return ""
 }
 
 // Disco returns what was announced, features sorted and once each.

@@ -18,6 +18,7 @@ import (
 	"kith/server/account"
 	"kith/server/caps"
 	"kith/server/config"
+	"kith/server/delegation"
 	"kith/server/factor"
 	"kith/server/session"
 	"kith/server/storage"
@@ -35,6 +36,7 @@ type Host struct {
 	Accounts *account.Store
 	Factors  *factor.Store
 	Caps     *caps.Cache
+	Managed  *delegation.Cache // by external components
 	Router   Router
 	Config   *config.Config
 	Version  string    // of the program
@@ -44,6 +46,7 @@ type Host struct {
 	iqs      map[iqKey]answerer
 	disco    Disco
 	nodes    []NodeFunc
+	nested   NestedFunc
 	commands map[Target][]Command
 	services map[jid.JID]Service
 	early    []Early

@@ -63,7 +63,7 @@ func start(t *testing.T) *Server {
 	return New(Parts{
 		Config: c, Version: "1.2.3", Log: log, Begun: time.Now(), DB: db, Accounts: accounts, Router: r, Cluster: cl,
 		Clients:    c2s.New(c, accounts, nil, r, cl, func(string) *tls.Config { return nil }, log),
-		Components: component.New(c, r, log),
+		Components: component.New(c, r, func() *tls.Config { return nil }, log),
 		Servers:    s2s.New(s2s.Parts{Config: c, Router: r, Log: log}),
 	})
 }

@@ -90,4 +90,8 @@ const (
 	OrderBy  = "urn:xmpp:order-by:1"                       // XEP-0413
 	MAMTrim  = "urn:xmpp:mamtrim:0"                        // Message Archive Management: Trim Command, a proposal without a number
 	MFA      = "urn:xmpp:mfa:0"                            // Multi-Factor Authentication with TOTP, a proposal without a number
+
+	// What stands for requests that nobody else answers (XEP-0355 §7.2.4, §7.2.5).
+	DelegationInfo  = "urn:xmpp:delegation:2:bare:disco#info:*"
+	DelegationItems = "urn:xmpp:delegation:2:bare:disco#items:*"
 )

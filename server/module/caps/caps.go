@@ -10,7 +10,7 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"kith/server/account"
@@ -37,7 +37,7 @@ const software = "urn:uuid:6f0b8a5e-52f1-4d3c-9a53-8d1c6e0f7b42"
 type capabilities struct {
 	host  *module.Host
 	lanes module.Lanes
-	own   func() xcaps.Caps // of the host, once all modules are attached
+	own   func() xcaps.Caps // of the host, once all modules are attached; see memo
 }
 
 func attach(h *module.Host, _ struct{}) error {
@@ -46,7 +46,7 @@ func attach(h *module.Host, _ struct{}) error {
 		return errors.New("the host's router is no way into the lanes")
 	}
 	m := &capabilities{host: h, lanes: lanes}
-	m.own = sync.OnceValue(m.compute)
+	m.own = m.memo()
 	h.DiscoFeature(ns.Caps)
 	h.Keep(caps.Kept())
 	if h.Config.ModuleEnabled("disco") { // else nobody could ask what it means
@@ -57,6 +57,25 @@ func attach(h *module.Host, _ struct{}) error {
 	leaving.Check = append(leaving.Check, m.answered)
 	leaving.Broadcast = append(leaving.Broadcast, m.claimed)
 	return nil
+}
+
+// memo returns what compute does, which is computed anew when what others do in the
+// host's place has changed.
+func (m *capabilities) memo() func() xcaps.Caps {
+	type computed struct {
+		version uint64
+		own     xcaps.Caps
+	}
+	var last atomic.Pointer[computed]
+	return func() xcaps.Caps {
+		version := m.host.Managed.Version()
+		c := last.Load()
+		if c == nil || c.version != version {
+			c = &computed{version, m.compute()}
+			last.Store(c)
+		}
+		return c.own
+	}
 }
 
 // compute makes the host's own verification string, of what is really written.

@@ -1,6 +1,11 @@
 // Package delegation implements XEP-0355: Namespace Delegation, as the
 // configuration grants it: requests of a namespace, to the host or to its accounts,
-// are answered by an external component.
+// are answered by an external component, and what that can do is told as if it
+// were the server's own.
+//
+// Accounts grant nothing themselves: of the two modes a server may have the first
+// only (§9, note 1). In the other anybody could have the server send people forms
+// that ask them to hand over what it does for them.
 package delegation
 
 import (
@@ -18,12 +23,12 @@ import (
 	"kith/xmpp/stanza"
 	"kith/xmpp/stream"
 	"kith/xmpp/xep/delegation"
+	"kith/xmpp/xep/disco"
 	"kith/xmpp/xmltree"
 )
 
 // Module is the module.
-var Module = module.Define("delegation", attach,
-	module.XEP(355, "0.5").Partly("admin mode, without the entity's features in those of the server"))
+var Module = module.Define("delegation", attach, module.XEP(355, "0.5").Partly("admin mode"))
 
 // answerWithin bounds how long the managing entity's answer is waited for.
 const answerWithin = time.Minute
@@ -32,21 +37,25 @@ const answerWithin = time.Minute
 type delegator struct {
 	host   *module.Host
 	deputy module.Deputy
+	lanes  module.Lanes
 }
 
 func attach(h *module.Host, _ struct{}) error {
 	deputy, ok := h.Router.(module.Deputy)
-	if !ok {
+	lanes, also := h.Router.(module.Lanes)
+	if !ok || !also {
 		return errors.New("the host's router cannot ask")
 	}
-	m := &delegator{h, deputy}
+	m := &delegator{h, deputy, lanes}
 	h.DiscoFeature(ns.Delegation)
 	h.Greet(m.greet)
 	h.Divert(m.divert)
+	h.Nest(m.nested)
 	return nil
 }
 
-// greet tells a component what it manages (§4.2).
+// greet tells a component what it manages (§4.2), and asks it what it can do there
+// (§9, note 2).
 func (m *delegator) greet(component jid.JID) (tell []*stanza.Stanza, then func()) {
 	c := m.host.Config.Delegate(component, m.host.Domain)
 	if c == nil {
@@ -58,18 +67,31 @@ func (m *delegator) greet(component jid.JID) (tell []*stanza.Stanza, then func()
 	}
 	st := stanza.New(stanza.Message, "", m.host.Domain, component, granted)
 	st.ID = stream.NewID()
-	return []*stanza.Stanza{st}, nil
+	return []*stanza.Stanza{st}, func() { m.learn(c) }
+}
+
+// managers are the components that answer in the place of the host, each with what
+// it manages.
+func (m *delegator) managers(yield func(*config.Component) bool) {
+	for i := range m.host.Config.Component {
+		c := &m.host.Config.Component[i]
+		if len(c.Delegate) > 0 && c.PrivilegedAt(m.host.Domain) && !yield(c) {
+			return
+		}
+	}
 }
 
 // manager returns who manages a request, nil if the server does.
 func (m *delegator) manager(t *module.Transit) *config.Component {
-	for i := range m.host.Config.Component {
-		c := &m.host.Config.Component[i]
+	for c := range m.managers {
 		attributes, ok := c.Delegate[t.Payload().Name().Space]
-		if !ok || !c.PrivilegedAt(m.host.Domain) {
+		if !ok {
+			ok = m.remains(t, c)
+		}
+		if !ok {
 			continue
 		}
-		if t.From == c.Host { // §4.4: what it asks itself is the server's
+		if t.From == c.Host { // §4.3.1: what it asks itself is the server's
 			return nil
 		}
 		missing := func(a string) bool {
@@ -81,6 +103,34 @@ func (m *delegator) manager(t *module.Transit) *config.Component {
 		}
 	}
 	return nil
+}
+
+// remains reports whether a request is one of service discovery to an account that
+// the server itself has no answer to, and that the component gets therefore: for a
+// node that nobody here knows (§7.2.4), or for what belongs to an account (§7.2.5).
+func (m *delegator) remains(t *module.Transit, c *config.Component) bool {
+	if t.Type != stanza.Get || !t.To.IsZero() && t.To.Local() == "" {
+		return false
+	}
+	space, node := ns.DelegationInfo, t.Payload().Attr("node")
+	switch t.Payload().Name() {
+	case disco.NameInfo:
+		if node == "" {
+			return false
+		}
+	case disco.NameItems:
+		space = ns.DelegationItems
+	default:
+		return false
+	}
+	if _, ok := c.Delegate[space]; !ok {
+		return false
+	}
+	if node == "" {
+		return true
+	}
+	info, items, err := m.host.DiscoNode(t, module.ToAccount, node)
+	return info == nil && items == nil && err == nil
 }
 
 // divert has the managing entity answer (§4.3).

@@ -61,10 +61,7 @@ func accountInfo(_ context.Context, t *module.Transit) (xmltree.Appender, error)
 	if name := t.Payload().Attr("node"); name != "" {
 		return nodeInfo(t, module.ToAccount, name)
 	}
-	return &xdisco.Info{
-		Identities: []xdisco.Identity{{Category: "account", Type: "registered"}},
-		Features:   t.Host.Disco().AccountFeatures,
-	}, nil
+	return t.Host.AccountInfo(), nil
 }
 
 // accountItems are the account's available resources (XEP-0030 §4.1).

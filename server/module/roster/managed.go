@@ -22,6 +22,24 @@ func managed(t *module.Transit) (bool, error) {
 	return true, nil
 }
 
+// settled is the state of a contact at the domain of the privileged entity that
+// sets it. The entity speaks for the contact, and acts in the place of the account,
+// so that both have agreed to the subscriptions that it names: a gateway need not
+// have them asked for one by one. None is taken away so.
+func settled(t *module.Transit, want xroster.Item, was roster.State) roster.State {
+	if !t.Host.Config.SpeaksFor(t.From, want.JID.Domain()) {
+		return was
+	}
+	now := was
+	if want.Subscription == xroster.To || want.Subscription == xroster.Both {
+		now = now&^roster.PendingOut | roster.To
+	}
+	if want.Subscription == xroster.From || want.Subscription == xroster.Both {
+		now = now&^roster.PendingIn | roster.From
+	}
+	return now
+}
+
 // pushManagers tells privileged entities of a change (XEP-0356 §4.4).
 func pushManagers(t *module.Transit, i *roster.Item) {
 	for _, c := range t.Host.Managers((*config.Privileges).Pushes) {

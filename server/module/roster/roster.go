@@ -187,7 +187,8 @@ func hide(t *module.Transit, to jid.JID) {
 // set adds, changes or removes a contact (RFC 6121 §2.3, §2.4, §2.5).
 func (m *contacts) set(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
 	// RFC 6121 §2.3.3
-	if _, err := managed(t); err != nil {
+	byManager, err := managed(t)
+	if err != nil {
 		return nil, err
 	}
 	want, err := m.wanted(t)
@@ -199,8 +200,18 @@ func (m *contacts) set(_ context.Context, t *module.Transit) (xmltree.Appender, 
 	}
 	// §2.1.2.1, §2.1.2.2, §2.1.2.5: the rest is not a client's to say.
 	i := roster.Of(t.Account).Item(want.JID)
+	was := i.State
 	i.Name, i.Groups, i.Listed = want.Name, want.Groups, true
-	return nil, m.change(t, i, true)
+	if byManager {
+		i.State = settled(t, want, was)
+	}
+	if err := m.change(t, i, true); err != nil {
+		return nil, err
+	}
+	if i.State.Has(roster.From) && !was.Has(roster.From) { // §3.1.5
+		show(t, want.JID)
+	}
+	return nil, nil
 }
 
 // wanted reads a set, which is about one contact (RFC 6121 §2.1.5, §2.3.3).
