@@ -319,10 +319,10 @@ func TestAppPassword(t *testing.T) {
 		if err != nil || len(list) != 2 || list[0].Label != "tablet" || list[0].Used.IsZero() {
 			f.Fatalf("AppPasswords: %+v, %v", list, err)
 		}
-		if err := f.Revoke(f.Context(), romeo, list[0].ID); err != nil {
+		if err := f.Revoke(f.Context(), romeo, list[0].ID, ""); err != nil {
 			f.Error(err)
 		}
-		f.want("revoked twice", f.Revoke(f.Context(), romeo, list[0].ID), factor.ErrNoApp)
+		f.want("revoked twice", f.Revoke(f.Context(), romeo, list[0].ID, ""), factor.ErrNoApp)
 		if _, err := f.prove(sasl.ScramSHA256, apps[0], true); err == nil {
 			f.Error("a revoked app password is good")
 		}
@@ -352,7 +352,9 @@ func TestAppPasswordBounds(t *testing.T) {
 					return err
 				}
 			}
-			return nil
+			_, err := tx.Exec(`INSERT INTO app_key (app, account, hash, salt, stored_key, server_key)
+				SELECT p.id, p.account, c.hash, c.salt, c.stored_key, c.server_key FROM app_password p JOIN credential c ON c.account = p.account`)
+			return err
 		})
 		if err != nil {
 			f.Fatal(err)

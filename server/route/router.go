@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -151,6 +152,37 @@ func (k rekeyed) Strand(_ *cluster.Turn, ac cluster.Actor) bool {
 func (k rekeyed) Fail(_ *cluster.Turn, err error) {
 	k.r.log.Error("modules did not learn that a password was changed", "error", err)
 }
+
+// Withdrawn ends the sessions of an account that have it by one of these accesses,
+// but for one.
+func (r *Router) Withdrawn(j jid.JID, what []account.Access, but session.ID) {
+	r.cluster.Send(account.Key(j), withdrawn{what, but})
+}
+
+type withdrawn struct {
+	what []account.Access
+	but  session.ID
+}
+
+// Handle implements cluster.Item.
+func (w withdrawn) Handle(t *cluster.Turn, ac cluster.Actor) { w.Strand(t, ac) }
+
+// Strand implements cluster.Stranded.
+func (w withdrawn) Strand(_ *cluster.Turn, ac cluster.Actor) bool {
+	why := stream.ErrReset.With("the access was revoked")
+	if slices.Contains(w.what, account.Everything) { // there is nothing to come back for
+		why = ErrNoAccount
+	}
+	for _, res := range ac.(*account.Actor).Resources() {
+		if res.ID != w.but && res.By(w.what) {
+			res.Out.Close(why)
+		}
+	}
+	return false
+}
+
+// Fail implements cluster.Item: without sessions there is nothing to end.
+func (withdrawn) Fail(*cluster.Turn, error) {}
 
 // keyOf returns the actor that a stanza to j is for.
 func keyOf(j jid.JID) cluster.Key { return cluster.Key(j.Bare().String()) }

@@ -1,0 +1,519 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kith/client"
+	"kith/server/account"
+	"kith/server/storage"
+	"kith/xmpp/jid"
+	"kith/xmpp/negotiate"
+	"kith/xmpp/sasl"
+	"kith/xmpp/stanza"
+	"kith/xmpp/stream"
+	xaccess "kith/xmpp/xep/access"
+	"kith/xmpp/xep/form"
+	"kith/xmpp/xep/register"
+	"kith/xmpptest"
+)
+
+// clientsOf asks for what has access, as one of the clients.
+func clientsOf(t *testing.T, c *client.Client) xaccess.Clients {
+	t.Helper()
+	answer, err := c.SendIQ(t.Context(), stanza.New(stanza.IQ, stanza.Get, jid.JID{}, jid.JID{}, xaccess.List{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := xaccess.Parse(answer.Payload())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// told is a list in a few words: for each client the letter of its id, "+" if it is
+// connected, by what it has come, and what it may do if that is not all.
+func told(list xaccess.Clients) string {
+	var all []string
+	for _, c := range list {
+		s := c.ID[:1]
+		if c.Connected {
+			s += "+"
+		}
+		for name, is := range map[string]bool{"p": c.Auth.Password, "g": c.Auth.Grant, "f": c.Auth.Fast, "x": c.Auth.Mechanism != ""} {
+			if is {
+				s += name
+			}
+		}
+		if strings.HasSuffix(s, "fp") { // in no order
+			s = strings.TrimSuffix(s, "fp") + "pf"
+		}
+		if c.Type == xaccess.Access {
+			s += "?"
+		}
+		if c.Permission != xaccess.Unrestricted {
+			s += "-" + string(c.Permission)
+		}
+		all = append(all, s)
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
+}
+
+func wantClients(t *testing.T, when string, c *client.Client, want string) xaccess.Clients {
+	t.Helper()
+	list := clientsOf(t, c)
+	if got := told(list); got != want {
+		t.Errorf("%s: %s, want %s: %+v", when, got, want, list)
+	}
+	return list
+}
+
+// device returns the id of the one installation in a list.
+func device(t *testing.T, list xaccess.Clients) string {
+	t.Helper()
+	for _, c := range list {
+		if strings.HasPrefix(c.ID, "d-") {
+			return c.ID
+		}
+	}
+	t.Fatalf("no device in %+v", list)
+	return ""
+}
+
+func revokeBy(t *testing.T, c *client.Client, id string) error {
+	t.Helper()
+	_, err := c.SendIQ(t.Context(), stanza.New(stanza.IQ, stanza.Set, jid.JID{}, jid.JID{}, xaccess.Revoke{ID: id}))
+	return err
+}
+
+// over fails unless a client's stream was ended by the server with reset.
+func over(t *testing.T, s *xmpptest.Server, what string, c *client.Client, is bool) {
+	t.Helper()
+	s.Settle()
+	select {
+	case <-c.Done():
+		if !is || !errors.Is(c.Err(), stream.ErrReset) {
+			t.Errorf("%s has ended: %v", what, c.Err())
+		}
+	default:
+		if is {
+			t.Errorf("%s goes on", what)
+		}
+	}
+}
+
+// accessible runs a test with mercutio's account, in virtual time.
+func accessible(t *testing.T, f func(t *testing.T, s *xmpptest.Server, desk *client.Client), opts ...xmpptest.Option) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := xmpptest.New(t, opts...)
+		s.Account(mercutio)
+		desk, err := (&guarded{T: t, s: s}).dial(xmpptest.Password, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer desk.Close()
+		f(t, s, desk)
+	})
+}
+
+// mustLogin logs mercutio in from a device, by password or token.
+func mustLogin(t *testing.T, s *xmpptest.Server, agent string, c client.Config) *client.Client {
+	t.Helper()
+	cl, err := login(t, s, agent, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Settle()
+	return cl
+}
+
+// TestClients: what has access is told truly, at each moment.
+func TestClients(t *testing.T) {
+	accessible(t, func(t *testing.T, s *xmpptest.Server, desk *client.Client) {
+		wantClients(t, "alone", desk, "s+p")
+		w := new(wallet)
+		first := time.Now().Truncate(time.Second)
+		mustLogin(t, s, phone, client.Config{Password: xmpptest.Password, Bind2: true}).Close()
+		s.Settle()
+		wantClients(t, "who was here, without a token", desk, "dp s+p")
+		mustLogin(t, s, phone, client.Config{Password: xmpptest.Password, Tokens: w, Bind2: true}).Close()
+		s.Settle()
+		wantClients(t, "with a token", desk, "dpf s+p")
+		s.Pass(2 * time.Hour)
+		p := mustLogin(t, s, phone, client.Config{Tokens: w, Bind2: true})
+		list := wantClients(t, "by the token", desk, "d+pf s+p")
+		for _, c := range list {
+			if strings.HasPrefix(c.ID, "d-") && (c.Software != "AwesomeXMPP" || !c.First.Equal(first) || !c.Last.Equal(time.Now().Truncate(time.Second))) {
+				t.Errorf("the phone is %+v, want it seen from %v to %v", c, first, time.Now())
+			}
+		}
+		p.Close()
+		mustLogin(t, s, phone, client.Config{Tokens: w, LogOut: true}).Close()
+		s.Settle()
+		wantClients(t, "logged out, and the password is known", desk, "dp s+p")
+		old := mustLogin(t, s, laptop, client.Config{Password: xmpptest.Password}) // a resource as of old
+		wantClients(t, "a second one", desk, "d+p dp s+p")
+		old.Close()
+		s.Restart()
+	})
+}
+
+// TestRevoke: a device that is revoked has nothing any more but the password, in
+// whatever state it is, and nobody else notices.
+func TestRevoke(t *testing.T) {
+	for name, byItself := range map[string]bool{"by another": false, "by itself": true} {
+		t.Run(name, func(t *testing.T) {
+			accessible(t, func(t *testing.T, s *xmpptest.Server, desk *client.Client) {
+				w, other := new(wallet), new(wallet)
+				p := mustLogin(t, s, phone, client.Config{Password: xmpptest.Password, Tokens: w, Bind2: true})
+				l := mustLogin(t, s, laptop, client.Config{Password: xmpptest.Password, Tokens: other, Bind2: true})
+				defer l.Close()
+				id := string(account.OfDevice(s.Accounts().Device(mercutio, phone)))
+				by := desk
+				if byItself {
+					by = p
+				}
+				if err := revokeBy(t, by, id); !errors.Is(err, stanza.ErrServiceUnavailable) {
+					t.Errorf("revoked: %v, want what says that the password is known", err)
+				}
+				saved, _ := w.Load(mercutio)
+				if got := byToken(t, s, phone, "mercutio", saved.Mechanism, saved, 0); got != sasl.NotAuthorized {
+					t.Errorf("its token: %s", got)
+				}
+				s.Pass(2 * time.Second)
+				over(t, s, "its session", p, true)
+				over(t, s, "another's", l, false)
+				over(t, s, "who has asked", desk, false)
+				wantClients(t, "revoked", desk, "d+pf dp s+p")
+				mustLogin(t, s, laptop, client.Config{Tokens: other}).Close()
+				mustLogin(t, s, phone, client.Config{Password: xmpptest.Password, Tokens: w}).Close()
+			})
+		})
+	}
+}
+
+// lose has a client of a device lose its stream, and returns how its session can be
+// resumed.
+func lose(t *testing.T, s *xmpptest.Server, agent string, w *wallet) *client.Resumption {
+	t.Helper()
+	c := mustLogin(t, s, agent, client.Config{Password: xmpptest.Password, Tokens: w, Bind2: true, Management: true, Resumable: true})
+	r := c.Resumption()
+	c.Conn().NetConn().Close()
+	s.Settle()
+	return r
+}
+
+// TestRevokeDetached: a session that waits for its client ends, too, also when the
+// server was restarted meanwhile.
+func TestRevokeDetached(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		for _, revoked := range []bool{true, false} {
+			t.Run(fmt.Sprintf("restart=%v/revoked=%v", restart, revoked), func(t *testing.T) {
+				accessible(t, func(t *testing.T, s *xmpptest.Server, desk *client.Client) {
+					w := new(wallet)
+					r := lose(t, s, phone, w)
+					if restart {
+						desk.Close()
+						s.Restart()
+						desk = (&guarded{T: t, s: s}).mustDial(xmpptest.Password, nil)
+						defer desk.Close()
+					}
+					id := device(t, wantClients(t, "lost", desk, "d+pf s+p"))
+					if revoked {
+						if err := revokeBy(t, desk, id); !errors.Is(err, stanza.ErrServiceUnavailable) {
+							t.Error(err)
+						}
+						s.Settle()
+						wantClients(t, "revoked", desk, "dp s+p")
+					}
+					c := mustLogin(t, s, phone, client.Config{Password: xmpptest.Password, Bind2: true, Management: true, Resumable: true, Resume: r})
+					defer c.Close()
+					if c.Resumed() == revoked {
+						t.Errorf("resumed: %v", c.Resumed())
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestRevokeHeld: who has begun to log in when its device is revoked gets neither a
+// session nor a token; another device does.
+func TestRevokeHeld(t *testing.T) {
+	for _, agent := range []string{phone, laptop} {
+		accessible(t, func(t *testing.T, s *xmpptest.Server, desk *client.Client) {
+			c := reach(t, s, "before login")
+			end := held(t, c, "<authenticate "+sasl2NS+" mechanism='SCRAM-SHA-256'><initial-response>", "</initial-response><user-agent id='"+agent+"'/>"+
+				"<bind xmlns='urn:xmpp:bind:0'/><request-token xmlns='urn:xmpp:fast:0' mechanism='HT-SHA-256-EXPR'/></authenticate>", "", "urn:xmpp:sasl:2")
+			if err := s.Accounts().WithdrawDevice(t.Context(), mercutio, s.Accounts().Device(mercutio, phone), ""); err != nil {
+				t.Fatal(err)
+			}
+			end()
+			s.Settle()
+			in := false
+			for _, el := range c.Received() {
+				in = in || el.Name().Local == "success" && strings.Contains(string(el.Raw()), "<token")
+			}
+			if in != (agent == laptop) {
+				t.Errorf("%s is logged in: %v", agent, in)
+			}
+			if n, want := s.Inside().Sessions(), int64(1); in != (n > want) {
+				t.Errorf("%d sessions", n)
+			}
+			c.Cut()
+		})
+	}
+}
+
+// TestRevokeBeforeResumption: who has logged in, and is revoked, resumes no session,
+// not even another device's.
+func TestRevokeBeforeResumption(t *testing.T) {
+	for _, revoked := range []bool{true, false} {
+		accessible(t, func(t *testing.T, s *xmpptest.Server, desk *client.Client) {
+			r := lose(t, s, laptop, new(wallet))
+			c := reach(t, s, "before login")
+			held(t, c, "<authenticate "+sasl2NS+" mechanism='SCRAM-SHA-256'><initial-response>",
+				"</initial-response><user-agent id='"+phone+"'/></authenticate>", "", "urn:xmpp:sasl:2")()
+			s.Settle()
+			c.Received()
+			if revoked {
+				if err := s.Accounts().WithdrawDevice(t.Context(), mercutio, s.Accounts().Device(mercutio, phone), ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.MustSend(fmt.Sprintf("<resume xmlns='urn:xmpp:sm:3' h='0' previd='%s'/>", r.PrevID))
+			s.Settle()
+			resumed := false
+			for _, el := range c.Received() {
+				resumed = resumed || el.Name().Local == "resumed"
+			}
+			if resumed == revoked {
+				t.Errorf("revoked: %v, and resumed: %v", revoked, resumed)
+			}
+			c.Cut()
+		})
+	}
+}
+
+// TestRevokeApp: an app password that is revoked ends what it has opened. Until then
+// its app sees and gives up only itself.
+func TestRevokeApp(t *testing.T) {
+	for name, revoke := range map[string]func(g *guarded, owner, app *client.Client, id string) error{
+		"by its owner": func(g *guarded, owner, _ *client.Client, id string) error { return revokeBy(g.T, owner, id) },
+		"by itself":    func(g *guarded, _, app *client.Client, id string) error { return revokeBy(g.T, app, id) },
+		"by the command": func(g *guarded, owner, _ *client.Client, id string) error {
+			done := g.run(owner, "urn:xmpp:mfa:0#recovery", "recovery", func(*form.Form) []form.Field {
+				return []form.Field{{Var: "code", Values: []string{g.code()}}}
+			})
+			if len(done) == 0 {
+				return errors.New("no recovery codes")
+			}
+			n, _ := account.Access(id).App()
+			return g.s.Inside().Factors().Revoke(g.Context(), mercutio, n, "")
+		},
+		"with the second factor": func(g *guarded, _, _ *client.Client, _ string) error {
+			_, err := g.s.Inside().Factors().Remove(g.Context(), mercutio)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := xmpptest.New(t)
+				g, _ := enrol(t, s)
+				owner := g.mustDial(xmpptest.Password, func(c *client.Config) {
+					code := g.code()
+					c.Code = func() (string, error) { return code, nil }
+				})
+				defer owner.Close()
+				password := g.run(owner, "urn:xmpp:mfa:0#app-password", "password", func(*form.Form) []form.Field {
+					return []form.Field{{Var: "name", Values: []string{"kitchen"}}, {Var: "code", Values: []string{g.code()}}}
+				})[0]
+				wantClients(t, "not used yet", owner, "ag?-normal s+p")
+				app := g.mustDial(password, func(c *client.Config) { c.Classic, c.Management, c.Resumable = true, true, true })
+				second := g.mustDial(password, func(c *client.Config) { c.Bind2, c.Agent = true, negotiate.UserAgent{ID: laptop} })
+				list := wantClients(t, "used", owner, "a+g-normal s+p")
+				own := wantClients(t, "what an app sees", app, "a+g-normal")
+				if own[0].Software != "kitchen" {
+					t.Errorf("the app is %+v", own[0])
+				}
+				for _, c := range list {
+					if c.ID != own[0].ID {
+						if err := revokeBy(t, app, c.ID); !errors.Is(err, stanza.ErrForbidden) {
+							t.Errorf("an app revokes another: %v", err)
+						}
+					}
+				}
+				q := stanza.New(stanza.IQ, stanza.Set, jid.JID{}, jid.JID{}, &register.Query{Remove: true})
+				if _, err := app.SendIQ(t.Context(), q); !errors.Is(err, stanza.ErrForbidden) {
+					t.Errorf("an app removes the account: %v", err)
+				}
+				if err := revoke(g, owner, app, own[0].ID); err != nil {
+					t.Errorf("revoked: %v", err)
+				}
+				s.Pass(2 * time.Second)
+				over(t, s, "the app's session", app, true)
+				over(t, s, "its other one", second, true)
+				over(t, s, "the owner's", owner, false)
+				wantClients(t, "revoked", owner, "s+p")
+				if _, err := g.dial(password, func(c *client.Config) { c.Classic = true }); err == nil {
+					t.Error("a revoked app password lets in")
+				}
+			})
+		})
+	}
+}
+
+// devices is how many rows there are of devices and tokens.
+func devices(t *testing.T, s *xmpptest.Server) (n int) {
+	t.Helper()
+	err := s.Inside().DB().Read(t.Context(), func(r *storage.Reader) error {
+		return r.QueryRow(`SELECT (SELECT count(*) FROM device) + (SELECT count(*) FROM token)`).Scan(&n)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestDevicesForgotten: what is known of devices goes with the account, with another
+// password, and in time, as the configuration says (XEP-0494 §7).
+func TestDevicesForgotten(t *testing.T) {
+	for name, test := range map[string]struct {
+		config string
+		do     func(t *testing.T, s *xmpptest.Server)
+		want   int
+	}{
+		"at first":         {"", func(*testing.T, *xmpptest.Server) {}, 3},
+		"another password": {"", func(t *testing.T, s *xmpptest.Server) { must(t, s.Accounts().SetPassword(t.Context(), mercutio, "x", "")) }, 0},
+		"locked out":       {"", func(t *testing.T, s *xmpptest.Server) { must(t, s.Accounts().SetDisabled(t.Context(), mercutio, true)) }, 0},
+		"deleted":          {"", func(t *testing.T, s *xmpptest.Server) { must(t, s.Accounts().Delete(t.Context(), mercutio)) }, 0},
+		"a month":          {"", func(_ *testing.T, s *xmpptest.Server) { s.Pass(29 * 24 * time.Hour) }, 3},
+		"the token's end":  {"", func(_ *testing.T, s *xmpptest.Server) { s.Pass(32 * 24 * time.Hour) }, 2},
+		"a quarter":        {"", func(_ *testing.T, s *xmpptest.Server) { s.Pass(92 * 24 * time.Hour) }, 0},
+		"as configured":    {`modules.access.keep = "24h"`, func(_ *testing.T, s *xmpptest.Server) { s.Pass(49 * time.Hour) }, 2},
+		"not at all":       {`modules.access.keep = "0s"`, func(*testing.T, *xmpptest.Server) {}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			accessible(t, func(t *testing.T, s *xmpptest.Server, _ *client.Client) {
+				mustLogin(t, s, phone, client.Config{Password: xmpptest.Password, Tokens: new(wallet), Bind2: true}).Close()
+				mustLogin(t, s, laptop, client.Config{Password: xmpptest.Password, Bind2: true}).Close()
+				s.Settle()
+				test.do(t, s)
+				if n := devices(t, s); n != test.want {
+					t.Errorf("%d rows, want %d", n, test.want)
+				}
+			}, xmpptest.Config(test.config))
+		})
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestManyDevices: an account has twenty devices at most; those with tokens stay.
+func TestManyDevices(t *testing.T) {
+	accessible(t, func(t *testing.T, s *xmpptest.Server, desk *client.Client) {
+		w := new(wallet)
+		mustLogin(t, s, phone, client.Config{Password: xmpptest.Password, Tokens: w, Bind2: true}).Close()
+		for i := range 25 {
+			s.Pass(time.Second)
+			agent := fmt.Sprintf("%08d-0000-4000-8000-000000000000", i)
+			mustLogin(t, s, agent, client.Config{Password: xmpptest.Password, Bind2: true}).Close()
+		}
+		s.Settle()
+		if n := len(clientsOf(t, desk)); n != 21 { // and the session that asks
+			t.Errorf("%d clients", n)
+		}
+		mustLogin(t, s, phone, client.Config{Tokens: w}).Close()
+	})
+}
+
+// TestPeopleWhoLeave: who is not in the directory any more is logged out at its next
+// look, unless the directory cannot be asked.
+func TestPeopleWhoLeave(t *testing.T) {
+	s, issuer, directory := company(t, "")
+	by := func(name string) *client.Client {
+		c, err := dial(t, s, name+"@capulet.example/x", xmpptest.Password, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	goes, stays := by("mercutio"), by("tybalt")
+	token, err := dial(t, s, "mercutio@capulet.example/t", "", func(context.Context) (string, error) {
+		return issuer.sign(t, map[string]any{"sub": "1", "preferred_username": "mercutio"}), nil
+	})
+	must(t, err)
+	if got := told(clientsOf(t, token)); got != "s+g s+p" {
+		t.Errorf("mercutio has %s", got)
+	}
+	look := func() error {
+		for _, h := range s.Inside().Hosts() {
+			for _, j := range h.Jobs() {
+				if j.Name == "look people up" {
+					if j.Every != 15*time.Minute || h.Domain.Domain() != "capulet.example" {
+						t.Errorf("%s is looked at every %v", h.Domain, j.Every)
+					}
+					return j.Run(t.Context())
+				}
+			}
+		}
+		return errors.New("nobody looks")
+	}
+	check := func(when string, gone bool) {
+		t.Helper()
+		s.Settle()
+		for _, c := range []*client.Client{goes, token} {
+			select {
+			case <-c.Done():
+				if !gone || !errors.Is(c.Err(), stream.ErrNotAuthorized) {
+					t.Errorf("%s: the session has ended, %v", when, c.Err())
+				}
+			case <-time.After(patience(gone)):
+				if gone {
+					t.Errorf("%s: the session goes on", when)
+				}
+			}
+		}
+		if err := stays.Ping(t.Context(), jid.MustParse("capulet.example")); err != nil {
+			t.Errorf("%s: the other's session: %v", when, err)
+		}
+	}
+	must(t, look())
+	check("both are there", false)
+	directory.Set(func() { directory.Codes["search"] = 52; delete(directory.Entries, "(uid=mercutio)") })
+	if err := look(); err == nil {
+		t.Error("the directory cannot be asked, and nobody says so")
+	}
+	check("the directory is away", false)
+	directory.Set(func() { delete(directory.Codes, "search"); directory.Groups["cn=it"] = nil })
+	must(t, look())
+	check("he has left", true)
+	if i, err := s.Accounts().Info(t.Context(), jid.MustParse("tybalt@capulet.example")); err != nil || i.Admin {
+		t.Errorf("whom the directory says to be no administrator any more: %+v, %v", i, err)
+	}
+	if !strings.Contains(s.TakeLog(), "knows nobody of that name") {
+		t.Error("the log does not say why")
+	}
+}
+
+// patience is how long a real stream is waited for.
+func patience(ends bool) time.Duration {
+	if ends {
+		return 10 * time.Second
+	}
+	return 50 * time.Millisecond
+}
