@@ -76,8 +76,8 @@ func wantClients(t *testing.T, when string, c *client.Client, want string) xacce
 	return list
 }
 
-// device returns the id of the one installation in a list.
-func device(t *testing.T, list xaccess.Clients) string {
+// deviceID returns the id of the one installation in a list.
+func deviceID(t *testing.T, list xaccess.Clients) string {
 	t.Helper()
 	for _, c := range list {
 		if strings.HasPrefix(c.ID, "d-") {
@@ -202,14 +202,14 @@ func TestRevoke(t *testing.T) {
 }
 
 // lose has a client of a device lose its stream, and returns how its session can be
-// resumed.
-func lose(t *testing.T, s *xmpptest.Server, agent string, w *wallet) *client.Resumption {
+// resumed, and by which id.
+func lose(t *testing.T, s *xmpptest.Server, agent string, w *wallet) (*client.Resumption, string) {
 	t.Helper()
 	c := mustLogin(t, s, agent, client.Config{Password: xmpptest.Password, Tokens: w, Bind2: true, Management: true, Resumable: true})
-	r := c.Resumption()
 	c.Conn().NetConn().Close()
+	<-c.Done()
 	s.Settle()
-	return r
+	return c.Resumption(), c.State().SM.ID
 }
 
 // TestRevokeDetached: a session that waits for its client ends, too, also when the
@@ -220,14 +220,14 @@ func TestRevokeDetached(t *testing.T) {
 			t.Run(fmt.Sprintf("restart=%v/revoked=%v", restart, revoked), func(t *testing.T) {
 				accessible(t, func(t *testing.T, s *xmpptest.Server, desk *client.Client) {
 					w := new(wallet)
-					r := lose(t, s, phone, w)
+					r, _ := lose(t, s, phone, w)
 					if restart {
 						desk.Close()
 						s.Restart()
 						desk = (&guarded{T: t, s: s}).mustDial(xmpptest.Password, nil)
 						defer desk.Close()
 					}
-					id := device(t, wantClients(t, "lost", desk, "d+pf s+p"))
+					id := deviceID(t, wantClients(t, "lost", desk, "d+pf s+p"))
 					if revoked {
 						if err := revokeBy(t, desk, id); !errors.Is(err, stanza.ErrServiceUnavailable) {
 							t.Error(err)
@@ -279,7 +279,7 @@ func TestRevokeHeld(t *testing.T) {
 func TestRevokeBeforeResumption(t *testing.T) {
 	for _, revoked := range []bool{true, false} {
 		accessible(t, func(t *testing.T, s *xmpptest.Server, desk *client.Client) {
-			r := lose(t, s, laptop, new(wallet))
+			_, id := lose(t, s, laptop, new(wallet))
 			c := reach(t, s, "before login")
 			held(t, c, "<authenticate "+sasl2NS+" mechanism='SCRAM-SHA-256'><initial-response>",
 				"</initial-response><user-agent id='"+phone+"'/></authenticate>", "", "urn:xmpp:sasl:2")()
@@ -290,7 +290,7 @@ func TestRevokeBeforeResumption(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			c.MustSend(fmt.Sprintf("<resume xmlns='urn:xmpp:sm:3' h='0' previd='%s'/>", r.PrevID))
+			c.MustSend(fmt.Sprintf("<resume xmlns='urn:xmpp:sm:3' h='0' previd='%s'/>", id))
 			s.Settle()
 			resumed := false
 			for _, el := range c.Received() {
@@ -392,15 +392,17 @@ func TestDevicesForgotten(t *testing.T) {
 		do     func(t *testing.T, s *xmpptest.Server)
 		want   int
 	}{
-		"at first":         {"", func(*testing.T, *xmpptest.Server) {}, 3},
-		"another password": {"", func(t *testing.T, s *xmpptest.Server) { must(t, s.Accounts().SetPassword(t.Context(), mercutio, "x", "")) }, 0},
-		"locked out":       {"", func(t *testing.T, s *xmpptest.Server) { must(t, s.Accounts().SetDisabled(t.Context(), mercutio, true)) }, 0},
-		"deleted":          {"", func(t *testing.T, s *xmpptest.Server) { must(t, s.Accounts().Delete(t.Context(), mercutio)) }, 0},
-		"a month":          {"", func(_ *testing.T, s *xmpptest.Server) { s.Pass(29 * 24 * time.Hour) }, 3},
-		"the token's end":  {"", func(_ *testing.T, s *xmpptest.Server) { s.Pass(32 * 24 * time.Hour) }, 2},
-		"a quarter":        {"", func(_ *testing.T, s *xmpptest.Server) { s.Pass(92 * 24 * time.Hour) }, 0},
-		"as configured":    {`modules.access.keep = "24h"`, func(_ *testing.T, s *xmpptest.Server) { s.Pass(49 * time.Hour) }, 2},
-		"not at all":       {`modules.access.keep = "0s"`, func(*testing.T, *xmpptest.Server) {}, 2},
+		"at first": {"", func(*testing.T, *xmpptest.Server) {}, 3},
+		"another password": {"", func(t *testing.T, s *xmpptest.Server) {
+			must(t, s.Accounts().SetPassword(t.Context(), mercutio, "x", ""))
+		}, 0},
+		"locked out":      {"", func(t *testing.T, s *xmpptest.Server) { must(t, s.Accounts().SetDisabled(t.Context(), mercutio, true)) }, 0},
+		"deleted":         {"", func(t *testing.T, s *xmpptest.Server) { must(t, s.Accounts().Delete(t.Context(), mercutio)) }, 0},
+		"a month":         {"", func(_ *testing.T, s *xmpptest.Server) { s.Pass(29 * 24 * time.Hour) }, 3},
+		"the token's end": {"", func(_ *testing.T, s *xmpptest.Server) { s.Pass(32 * 24 * time.Hour) }, 3},
+		"a quarter":       {"", func(_ *testing.T, s *xmpptest.Server) { s.Pass(92 * 24 * time.Hour) }, 0},
+		"as configured":   {`modules.access = { keep = "24h" }`, func(_ *testing.T, s *xmpptest.Server) { s.Pass(49 * time.Hour) }, 2},
+		"not at all":      {`modules.access = { keep = "0s" }`, func(*testing.T, *xmpptest.Server) {}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			accessible(t, func(t *testing.T, s *xmpptest.Server, _ *client.Client) {
@@ -482,7 +484,7 @@ func TestPeopleWhoLeave(t *testing.T) {
 				if !gone || !errors.Is(c.Err(), stream.ErrNotAuthorized) {
 					t.Errorf("%s: the session has ended, %v", when, c.Err())
 				}
-			case <-time.After(patience(gone)):
+			case <-time.After(waitFor(gone)):
 				if gone {
 					t.Errorf("%s: the session goes on", when)
 				}
@@ -510,8 +512,8 @@ func TestPeopleWhoLeave(t *testing.T) {
 	}
 }
 
-// patience is how long a real stream is waited for.
-func patience(ends bool) time.Duration {
+// waitFor is how long a real stream is waited for.
+func waitFor(ends bool) time.Duration {
 	if ends {
 		return 10 * time.Second
 	}

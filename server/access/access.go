@@ -30,17 +30,18 @@ type Apps interface {
 
 // Session is what is copied of a session in the lane of its owner.
 type Session struct {
-	ID     session.ID
-	Access account.Access
-	Means  account.Means
-	Since  time.Time
+	ID       session.ID
+	Resource string
+	Access   account.Access
+	Means    account.Means
+	Since    time.Time
 }
 
 // Sessions copies what a list says of an account's sessions. It is for the lane.
 func Sessions(a *account.Actor) []Session {
 	var list []Session
 	for _, r := range a.Resources() {
-		s := Session{ID: r.ID, Access: r.Access(), Means: account.Means{By: account.ByPassword}, Since: r.Since}
+		s := Session{ID: r.ID, Resource: r.JID.Resource(), Access: r.Access(), Means: account.Means{By: account.ByPassword}, Since: r.Since}
 		if r.Means != nil {
 			s.Means = *r.Means
 		}
@@ -59,6 +60,7 @@ type Client struct {
 	By        account.Method `json:"by"`
 	Software  string         `json:"software,omitempty"`
 	Device    string         `json:"device,omitempty"`
+	Resource  string         `json:"resource,omitempty"` // of the session, of a client of which nothing is kept
 }
 
 // Limited reports whether it may do everything but what concerns the access to the
@@ -73,7 +75,7 @@ func (c *Client) Name() string {
 	case c.Software != "" || c.Device != "":
 		return c.Software + c.Device
 	}
-	return "a client that does not say what it is"
+	return "client with the resource " + c.Resource
 }
 
 // Remains says what is left to a client whose access was taken away as far as that is
@@ -140,7 +142,7 @@ func add(list []Client, s Session) []Client {
 	i := slices.IndexFunc(list, func(c Client) bool { return c.ID == s.Access })
 	if i < 0 {
 		i = len(list)
-		list = append(list, Client{ID: s.Access, First: s.Since.UTC(), Software: s.Means.Software, Device: s.Means.Name})
+		list = append(list, Client{ID: s.Access, Resource: s.Resource, First: s.Since.UTC(), Software: s.Means.Software, Device: s.Means.Name})
 	}
 	c := &list[i]
 	c.Connected, c.Used = true, true

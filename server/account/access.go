@@ -86,17 +86,20 @@ const crowdedOut = `DELETE FROM device WHERE account = $1 AND id NOT IN (SELECT 
 	ORDER BY (SELECT min(t.account) FROM token t WHERE t.account = d.account AND t.device = d.id) IS NULL, d.last DESC, d.id LIMIT $2)`
 
 // ForgetDevices forgets what is known of devices that were not here since then and
-// have no token that is valid, so many at once at most. It reports whether there may
-// be more.
+// have no token that is valid, so many at once at most, and tokens of which nobody
+// has to be told any more that they have expired. It reports whether there may be
+// more.
 func (s *Store) ForgetDevices(ctx context.Context, since time.Time, most int) (more bool, err error) {
-	now := time.Now().UnixMilli()
+	now := time.Now()
 	err = s.db.Write(ctx, func(tx *storage.Tx) error {
-		n, err := tx.Exec(`DELETE FROM token WHERE (account, device, fresh) IN (SELECT account, device, fresh FROM token WHERE expires <= $1 LIMIT $2)`, now, most)
+		n, err := tx.Exec(`DELETE FROM token WHERE (account, device, fresh) IN (SELECT account, device, fresh FROM token WHERE expires < $1 LIMIT $2)`,
+			now.Add(-tokenLife).UnixMilli(), most)
 		if err != nil {
 			return err
 		}
 		m, err := tx.Exec(`DELETE FROM device WHERE (account, id) IN (SELECT d.account, d.id FROM device d WHERE d.last < $1
-			AND NOT EXISTS (SELECT 1 FROM token t WHERE t.account = d.account AND t.device = d.id) LIMIT $2)`, since.UnixMilli(), most)
+			AND NOT EXISTS (SELECT 1 FROM token t WHERE t.account = d.account AND t.device = d.id AND t.expires > $3) LIMIT $2)`,
+			since.UnixMilli(), most, now.UnixMilli())
 		more = n == int64(most) || m == int64(most)
 		return err
 	})

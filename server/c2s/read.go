@@ -59,7 +59,7 @@ type client struct {
 	proof   *factor.Login  // the last by a password; nil if there was none
 	by      account.Method // what it was tried by
 	agent   negotiate.UserAgent
-	cause   error          // why the session ended its stream, nil if it did not
+	cause   error // why the session ended its stream, nil if it did not
 }
 
 // end ends the stream. A reader that waits for credit learns it too.

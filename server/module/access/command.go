@@ -33,15 +33,16 @@ func (m *manager) command() module.Command {
 			var ids []string
 			if field := f.Field("clients"); field != nil && f.Type != form.Cancel {
 				for _, id := range field.Values {
-					ids = append(ids, strings.Clone(id))
+					if !slices.Contains(ids, id) && len(ids) <= mostRevoked {
+						ids = append(ids, strings.Clone(id))
+					}
 				}
 			}
 			if len(ids) > mostRevoked {
 				return nil, stanza.ErrNotAcceptable.With("These are too many at once.")
 			}
-			slices.Sort(ids)
 			a := m.asker(t)
-			return func(ctx context.Context) (*command.Command, error) { return a.chosen(ctx, slices.Compact(ids)) }, nil
+			return func(ctx context.Context) (*command.Command, error) { return a.chosen(ctx, ids) }, nil
 		},
 	}
 }
@@ -62,7 +63,7 @@ func (a *asker) form(ctx context.Context) (*form.Form, error) {
 	return f, nil
 }
 
-// chosen logs out what was chosen, the one who asks last.
+// chosen logs out what was chosen.
 func (a *asker) chosen(ctx context.Context, ids []string) (*command.Command, error) {
 	done := new(command.Command)
 	note := func(s command.Severity, text string) {
