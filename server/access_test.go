@@ -13,6 +13,7 @@ import (
 	"kith/client"
 	"kith/server/account"
 	"kith/server/storage"
+	"kith/server/storage/storagetest"
 	"kith/xmpp/jid"
 	"kith/xmpp/negotiate"
 	"kith/xmpp/sasl"
@@ -20,6 +21,7 @@ import (
 	"kith/xmpp/stream"
 	xaccess "kith/xmpp/xep/access"
 	"kith/xmpp/xep/form"
+	"kith/xmpp/xep/push"
 	"kith/xmpp/xep/register"
 	"kith/xmpptest"
 )
@@ -177,6 +179,12 @@ func TestRevoke(t *testing.T) {
 				p := mustLogin(t, s, phone, client.Config{Password: xmpptest.Password, Tokens: w, Bind2: true})
 				l := mustLogin(t, s, laptop, client.Config{Password: xmpptest.Password, Tokens: other, Bind2: true})
 				defer l.Close()
+				for node, c := range map[string]*client.Client{"phone": p, "laptop": l} {
+					e := &push.Enable{Service: push.Service{JID: jid.MustParse("push.example"), Node: node}}
+					if _, err := c.SendIQ(t.Context(), stanza.New(stanza.IQ, stanza.Set, jid.JID{}, jid.JID{}, e)); err != nil {
+						t.Fatal(err)
+					}
+				}
 				id := string(account.OfDevice(s.Accounts().Device(mercutio, phone)))
 				by := desk
 				if byItself {
@@ -193,6 +201,9 @@ func TestRevoke(t *testing.T) {
 				over(t, s, "its session", p, true)
 				over(t, s, "another's", l, false)
 				over(t, s, "who has asked", desk, false)
+				if got := notified(t, s); got != "laptop" {
+					t.Errorf("notified are %s", got)
+				}
 				wantClients(t, "revoked", desk, "d+pf dp s+p")
 				mustLogin(t, s, laptop, client.Config{Tokens: other}).Close()
 				mustLogin(t, s, phone, client.Config{Password: xmpptest.Password, Tokens: w}).Close()
@@ -372,6 +383,28 @@ func TestRevokeApp(t *testing.T) {
 	}
 }
 
+// notified are the nodes that are notified.
+func notified(t *testing.T, s *xmpptest.Server) string {
+	t.Helper()
+	var nodes []string
+	err := s.Inside().DB().Read(t.Context(), func(r *storage.Reader) error {
+		nodes = nil
+		for row, err := range r.Query(`SELECT node FROM push ORDER BY node`) {
+			if err != nil {
+				return err
+			}
+			var node string
+			if err := row.Scan(&node); err != nil {
+				return err
+			}
+			nodes = append(nodes, node)
+		}
+		return nil
+	})
+	must(t, err)
+	return strings.Join(nodes, " ")
+}
+
 // devices is how many rows there are of devices and tokens.
 func devices(t *testing.T, s *xmpptest.Server) (n int) {
 	t.Helper()
@@ -518,4 +551,43 @@ func waitFor(ends bool) time.Duration {
 		return 10 * time.Second
 	}
 	return 50 * time.Millisecond
+}
+
+// TestAccessOnPostgres: the statements are the same on both databases.
+func TestAccessOnPostgres(t *testing.T) {
+	s := xmpptest.New(t, xmpptest.Storage(storagetest.PostgresURL(t)))
+	s.Account(mercutio)
+	g := &guarded{T: t, s: s}
+	desk := g.mustDial(xmpptest.Password, nil)
+	defer desk.Close()
+	w := new(wallet)
+	p := mustLogin(t, s, phone, client.Config{Password: xmpptest.Password, Tokens: w, Bind2: true})
+	l := mustLogin(t, s, laptop, client.Config{Password: xmpptest.Password, Bind2: true})
+	defer l.Close()
+	list := wantClients(t, "all", desk, "d+p d+pf s+p")
+	for _, c := range list {
+		if c.Auth.Fast {
+			if err := revokeBy(t, desk, c.ID); !errors.Is(err, stanza.ErrServiceUnavailable) {
+				t.Error(err)
+			}
+		}
+	}
+	<-p.Done()
+	over(t, s, "its session", p, true)
+	over(t, s, "another's", l, false)
+	wantClients(t, "revoked", desk, "d+p dp s+p")
+	if _, err := s.Inside().Factors().Begin(t.Context(), mercutio); err != nil {
+		t.Fatal(err)
+	}
+	if was, err := s.Inside().Factors().Remove(t.Context(), mercutio); was || err != nil {
+		t.Error(was, err)
+	}
+	for more := true; more; {
+		var err error
+		more, err = s.Accounts().ForgetDevices(t.Context(), time.Now().Add(time.Hour), 1)
+		must(t, err)
+	}
+	if n := devices(t, s); n != 0 {
+		t.Errorf("%d rows are left", n)
+	}
 }

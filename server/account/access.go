@@ -64,12 +64,16 @@ func (s *Store) Devices(ctx context.Context, j jid.JID) ([]Device, error) {
 // by itself, and an app password is listed in its device's place.
 const lasting = ByPassword | ByGrant | ByCertificate
 
+// Lasting reports whether it is remembered that an installation has come by these
+// means.
+func (m *Means) Lasting() bool { return m != nil && m.Device != "" && m.By&lasting != 0 }
+
 // Seen notes that the installation of a session's client has logged in, by what it
 // has. Who was here longest ago, those without a token first, is forgotten where an
 // account has too many.
 func (a *Actor) Seen(t *cluster.Turn, r *Resource) {
 	m := r.Means
-	if !a.Exists() || m == nil || m.Device == "" || m.By&lasting == 0 {
+	if !a.Exists() || !m.Lasting() {
 		return
 	}
 	now := t.Now().UnixMilli()

@@ -102,6 +102,13 @@ func (a Access) App() (id int64, ok bool) {
 	return id, err == nil
 }
 
+// Among reports whether an access, of one client, is one of those of a list.
+func (a Access) Among(list []Access) bool {
+	return slices.ContainsFunc(list, func(of Access) bool {
+		return of == a || of == Everything || of == Apps && strings.HasPrefix(string(a), accessApp)
+	})
+}
+
 // Accesses are those that log-ins by these means go by, but for Everything. m may
 // be nil.
 func (m *Means) Accesses() (list []Access) {

@@ -156,16 +156,26 @@ func (k rekeyed) Fail(_ *cluster.Turn, err error) {
 // Withdrawn ends the sessions of an account that have it by one of these accesses,
 // but for one.
 func (r *Router) Withdrawn(j jid.JID, what []account.Access, but session.ID) {
-	r.cluster.Send(account.Key(j), withdrawn{what, but})
+	r.cluster.Send(account.Key(j), withdrawn{r, what, but})
 }
 
 type withdrawn struct {
+	r    *Router
 	what []account.Access
 	but  session.ID
 }
 
 // Handle implements cluster.Item.
-func (w withdrawn) Handle(t *cluster.Turn, ac cluster.Actor) { w.Strand(t, ac) }
+func (w withdrawn) Handle(t *cluster.Turn, ac cluster.Actor) {
+	w.Strand(t, ac)
+	a := ac.(*account.Actor)
+	if host := w.r.Host(a.JID.Domain()); host != nil && a.Exists() {
+		tr := &module.Transit{Host: host, Turn: t, Account: a}
+		for _, f := range host.Facts.Withdrawn {
+			f(tr, w.what)
+		}
+	}
+}
 
 // Strand implements cluster.Stranded.
 func (w withdrawn) Strand(_ *cluster.Turn, ac cluster.Actor) bool {
@@ -181,8 +191,10 @@ func (w withdrawn) Strand(_ *cluster.Turn, ac cluster.Actor) bool {
 	return false
 }
 
-// Fail implements cluster.Item: without sessions there is nothing to end.
-func (withdrawn) Fail(*cluster.Turn, error) {}
+// Fail implements cluster.Item.
+func (w withdrawn) Fail(_ *cluster.Turn, err error) {
+	w.r.log.Error("modules did not learn that an access was revoked", "error", err)
+}
 
 // keyOf returns the actor that a stanza to j is for.
 func keyOf(j jid.JID) cluster.Key { return cluster.Key(j.Bare().String()) }

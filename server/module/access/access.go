@@ -216,7 +216,7 @@ func (a *asker) revoke(ctx context.Context, id account.Access) (access.Client, a
 // bound has it noted who has logged in, behind the log-in: nobody waits for it, and
 // where nothing can be stored it is not noted.
 func bound(t *module.Transit, r *account.Resource) {
-	if r.Means != nil && r.Means.Device != "" {
+	if r.Means.Lasting() {
 		id := r.ID
 		t.Turn.After(cluster.EffectFunc(func(t *cluster.Turn) {
 			t.Send(t.Key(), seen(func(t *cluster.Turn, a *account.Actor) {
@@ -250,19 +250,19 @@ func (m *manager) forget(ctx context.Context) error {
 	return nil
 }
 
-// lookPause is the time between two questions to the directory.
-const lookPause = 100 * time.Millisecond
+// lookPause is the time between two questions to the directory, lookWithin how long
+// each may take.
+const (
+	lookPause  = 100 * time.Millisecond
+	lookWithin = 30 * time.Second
+)
 
 // look asks the directory whether those are still there who have sessions. If it
 // cannot be asked, nobody is gone: the next time comes.
 func (m *manager) look(ctx context.Context) error {
 	for _, j := range m.online.Online(m.host.Domain.Domain()) {
-		gone, err := m.host.Accounts.Look(ctx, j)
-		if err != nil {
+		if err := m.lookAt(ctx, j); err != nil {
 			return fmt.Errorf("look up who has a session: %w", err)
-		}
-		if gone != nil {
-			m.host.Log.Info("sessions ended of somebody who is gone", "account", j, "why", gone)
 		}
 		select {
 		case <-ctx.Done():
@@ -271,6 +271,16 @@ func (m *manager) look(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (m *manager) lookAt(ctx context.Context, j jid.JID) error {
+	ctx, cancel := context.WithTimeout(ctx, lookWithin)
+	defer cancel()
+	gone, err := m.host.Accounts.Look(ctx, j)
+	if gone != nil {
+		m.host.Log.Info("sessions ended of somebody who is gone", "account", j, "why", gone)
+	}
+	return err
 }
 
 // said is an id in the words of people.
