@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,14 +14,11 @@ import (
 	"kith/server/storage"
 	"kith/server/storage/storagetest"
 	"kith/xmpp/jid"
-	"kith/xmpp/negotiate"
 	"kith/xmpp/sasl"
 	"kith/xmpp/stanza"
 	"kith/xmpp/stream"
 	xaccess "kith/xmpp/xep/access"
-	"kith/xmpp/xep/form"
 	"kith/xmpp/xep/push"
-	"kith/xmpp/xep/register"
 	"kith/xmpptest"
 )
 
@@ -315,74 +311,6 @@ func TestRevokeBeforeResumption(t *testing.T) {
 	}
 }
 
-// TestRevokeApp: an app password that is revoked ends what it has opened. Until then
-// its app sees and gives up only itself.
-func TestRevokeApp(t *testing.T) {
-	for name, revoke := range map[string]func(g *guarded, owner, app *client.Client, id string) error{
-		"by its owner": func(g *guarded, owner, _ *client.Client, id string) error { return revokeBy(g.T, owner, id) },
-		"by itself":    func(g *guarded, _, app *client.Client, id string) error { return revokeBy(g.T, app, id) },
-		"by the command": func(g *guarded, owner, _ *client.Client, id string) error {
-			done := g.run(owner, "urn:xmpp:mfa:0#recovery", "recovery", func(*form.Form) []form.Field {
-				return []form.Field{{Var: "code", Values: []string{g.code()}}}
-			})
-			if len(done) == 0 {
-				return errors.New("no recovery codes")
-			}
-			n, _ := account.Access(id).App()
-			return g.s.Inside().Factors().Revoke(g.Context(), mercutio, n, "")
-		},
-		"with the second factor": func(g *guarded, _, _ *client.Client, _ string) error {
-			_, err := g.s.Inside().Factors().Remove(g.Context(), mercutio)
-			return err
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := xmpptest.New(t)
-				g, _ := enrol(t, s)
-				owner := g.mustDial(xmpptest.Password, func(c *client.Config) {
-					code := g.code()
-					c.Code = func() (string, error) { return code, nil }
-				})
-				defer owner.Close()
-				password := g.run(owner, "urn:xmpp:mfa:0#app-password", "password", func(*form.Form) []form.Field {
-					return []form.Field{{Var: "name", Values: []string{"kitchen"}}, {Var: "code", Values: []string{g.code()}}}
-				})[0]
-				wantClients(t, "not used yet", owner, "ag?-normal s+p")
-				app := g.mustDial(password, func(c *client.Config) { c.Classic, c.Management, c.Resumable = true, true, true })
-				second := g.mustDial(password, func(c *client.Config) { c.Bind2, c.Agent = true, negotiate.UserAgent{ID: laptop} })
-				list := wantClients(t, "used", owner, "a+g-normal s+p")
-				own := wantClients(t, "what an app sees", app, "a+g-normal")
-				if own[0].Software != "kitchen" {
-					t.Errorf("the app is %+v", own[0])
-				}
-				for _, c := range list {
-					if c.ID != own[0].ID {
-						if err := revokeBy(t, app, c.ID); !errors.Is(err, stanza.ErrForbidden) {
-							t.Errorf("an app revokes another: %v", err)
-						}
-					}
-				}
-				q := stanza.New(stanza.IQ, stanza.Set, jid.JID{}, jid.JID{}, &register.Query{Remove: true})
-				if _, err := app.SendIQ(t.Context(), q); !errors.Is(err, stanza.ErrForbidden) {
-					t.Errorf("an app removes the account: %v", err)
-				}
-				if err := revoke(g, owner, app, own[0].ID); err != nil {
-					t.Errorf("revoked: %v", err)
-				}
-				s.Pass(2 * time.Second)
-				over(t, s, "the app's session", app, true)
-				over(t, s, "its other one", second, true)
-				over(t, s, "the owner's", owner, false)
-				wantClients(t, "revoked", owner, "s+p")
-				if _, err := g.dial(password, func(c *client.Config) { c.Classic = true }); err == nil {
-					t.Error("a revoked app password lets in")
-				}
-			})
-		})
-	}
-}
-
 // notified are the nodes that are notified.
 func notified(t *testing.T, s *xmpptest.Server) string {
 	t.Helper()
@@ -474,83 +402,6 @@ func TestManyDevices(t *testing.T) {
 		}
 		mustLogin(t, s, phone, client.Config{Tokens: w}).Close()
 	})
-}
-
-// TestPeopleWhoLeave: who is not in the directory any more is logged out at its next
-// look, unless the directory cannot be asked.
-func TestPeopleWhoLeave(t *testing.T) {
-	s, issuer, directory := company(t, "")
-	by := func(name string) *client.Client {
-		c, err := dial(t, s, name+"@capulet.example/x", xmpptest.Password, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	goes, stays := by("mercutio"), by("tybalt")
-	token, err := dial(t, s, "mercutio@capulet.example/t", "", func(context.Context) (string, error) {
-		return issuer.sign(t, map[string]any{"sub": "1", "preferred_username": "mercutio"}), nil
-	})
-	must(t, err)
-	if got := told(clientsOf(t, token)); got != "s+g s+p" {
-		t.Errorf("mercutio has %s", got)
-	}
-	look := func() error {
-		for _, h := range s.Inside().Hosts() {
-			for _, j := range h.Jobs() {
-				if j.Name == "look people up" {
-					if j.Every != 15*time.Minute || h.Domain.Domain() != "capulet.example" {
-						t.Errorf("%s is looked at every %v", h.Domain, j.Every)
-					}
-					return j.Run(t.Context())
-				}
-			}
-		}
-		return errors.New("nobody looks")
-	}
-	check := func(when string, gone bool) {
-		t.Helper()
-		s.Settle()
-		for _, c := range []*client.Client{goes, token} {
-			select {
-			case <-c.Done():
-				if !gone || !errors.Is(c.Err(), stream.ErrNotAuthorized) {
-					t.Errorf("%s: the session has ended, %v", when, c.Err())
-				}
-			case <-time.After(waitFor(gone)):
-				if gone {
-					t.Errorf("%s: the session goes on", when)
-				}
-			}
-		}
-		if err := stays.Ping(t.Context(), jid.MustParse("capulet.example")); err != nil {
-			t.Errorf("%s: the other's session: %v", when, err)
-		}
-	}
-	must(t, look())
-	check("both are there", false)
-	directory.Set(func() { directory.Codes["search"] = 52; delete(directory.Entries, "(uid=mercutio)") })
-	if err := look(); err == nil {
-		t.Error("the directory cannot be asked, and nobody says so")
-	}
-	check("the directory is away", false)
-	directory.Set(func() { delete(directory.Codes, "search"); directory.Groups["cn=it"] = nil })
-	must(t, look())
-	check("he has left", true)
-	if i, err := s.Accounts().Info(t.Context(), jid.MustParse("tybalt@capulet.example")); err != nil || i.Admin {
-		t.Errorf("whom the directory says to be no administrator any more: %+v, %v", i, err)
-	}
-	if !strings.Contains(s.TakeLog(), "knows nobody of that name") {
-		t.Error("the log does not say why")
-	}
-}
-
-// waitFor is how long a real stream is waited for.
-func waitFor(ends bool) time.Duration {
-	if ends {
-		return 10 * time.Second
-	}
-	return 50 * time.Millisecond
 }
 
 // TestAccessOnPostgres: the statements are the same on both databases.

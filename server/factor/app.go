@@ -86,14 +86,11 @@ func (s *Store) NewAppPassword(ctx context.Context, j jid.JID, label string) (pa
 	return password, nil
 }
 
-// good is the condition under which an app password lets in: the account has the
-// password with which it was made. (With a directory it has none.)
-const good = `EXISTS (SELECT 1 FROM app_key k JOIN credential c ON c.account = k.account AND c.hash = k.hash AND c.salt = k.salt WHERE k.app = app_password.id)`
-
-// forgetVoid deletes the app passwords that are void because the account has got
-// another password.
+// forgetVoid deletes the app passwords that are void, because the account has not the
+// password any more with which they were made.
 func forgetVoid(tx *storage.Tx, id int64) error {
-	if _, err := tx.Exec(`DELETE FROM app_password WHERE account = $1 AND NOT `+good, id); err != nil {
+	if _, err := tx.Exec(`DELETE FROM app_password WHERE account = $1 AND NOT EXISTS (SELECT 1 FROM app_key k JOIN credential c
+		ON c.account = k.account AND c.hash = k.hash AND c.salt = k.salt WHERE k.app = app_password.id)`, id); err != nil {
 		return err
 	}
 	_, err := tx.Exec(`DELETE FROM app_key WHERE account = $1 AND app NOT IN (SELECT id FROM app_password WHERE account = $1)`, id)
@@ -110,7 +107,9 @@ func (s *Store) AppPasswords(ctx context.Context, j jid.JID) ([]AppPassword, err
 		if err != nil {
 			return err
 		}
-		for row, err := range r.Query(`SELECT id, label, created, used FROM app_password WHERE account = $1 AND `+good+` ORDER BY id`, id) {
+		for row, err := range r.Query(`SELECT id, label, created, used FROM app_password WHERE account = $1 AND EXISTS (SELECT 1 FROM app_key k JOIN credential c
+		ON c.account = k.account AND c.hash = k.hash AND c.salt = k.salt WHERE k.app = app_password.id)
+			ORDER BY id`, id) {
 			if err != nil {
 				return err
 			}

@@ -335,6 +335,9 @@ func TestAppPassword(t *testing.T) {
 		if _, err := f.prove(sasl.ScramSHA256, apps[1], true); err == nil {
 			f.Error("an app password outlives the account's password")
 		}
+		if list, err := f.AppPasswords(f.Context(), romeo); err != nil || len(list) != 0 {
+			f.Errorf("with another password the list is %+v, %v; want those that let in", list, err)
+		}
 	})
 }
 
