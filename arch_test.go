@@ -60,7 +60,7 @@ func plan() []room {
 		{"server/account", 7, server},
 		{"server/roster", 8, server}, {"server/archive", 8, server}, {"server/caps", 8, server},
 		{"server/blocklist", 8, server}, {"server/pubsub", 8, server}, {"server/report", 8, server},
-		{"server/factor", 8, server}, {"server/delegation", 8, server},
+		{"server/factor", 8, server}, {"server/delegation", 8, server}, {"server/access", 8, server},
 		{"server/module", 9, server},
 		{"server/module/*", 10, server},
 		{"server/route", 11, server},

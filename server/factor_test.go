@@ -220,7 +220,7 @@ func TestAppPassword(t *testing.T) {
 		} else if a.Close(); len(w.by) > 0 {
 			t.Error("an app password was given a token")
 		}
-		if err := s.Inside().Factors().Revoke(t.Context(), mercutio, list[0].ID); err != nil {
+		if err := s.Inside().Factors().Revoke(t.Context(), mercutio, list[0].ID, ""); err != nil {
 			t.Fatal(err)
 		}
 		_, err = g.dial(app, func(c *client.Config) { c.Classic = true })

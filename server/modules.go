@@ -2,6 +2,7 @@ package server
 
 import (
 	"kith/server/module"
+	"kith/server/module/access"
 	"kith/server/module/addressing"
 	"kith/server/module/adhoc"
 	"kith/server/module/admin"
@@ -43,6 +44,7 @@ func Modules() []module.Definition {
 		time.Module,
 		legacysession.Module,
 		mfa.Module,
+		access.Module,
 		blocking.Module,
 		reporting.Module,
 		private.Module,

@@ -109,6 +109,7 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	s.router.Start(s.cluster)
 	s.accounts.OnChange(s.router.Changed)
 	s.accounts.OnPassword(s.router.Rekeyed)
+	s.accounts.OnWithdrawal(s.router.Withdrawn)
 	s.accounts.OnDelete(s.part)
 	s.clients = c2s.New(c, s.accounts, s.factors, s.router, s.cluster, s.speak, log)
 	if err := s.clients.Restore(ctx, s.db); err != nil {

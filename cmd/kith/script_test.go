@@ -47,6 +47,8 @@ const patience = 30 * time.Second
 //	insist                            have a command under way that takes long, send TERM until nothing runs in the background
 //	asks XML                          have that session send an iq, and wait for the result
 //	[!] login JID PASSWORD [register] log in at $CLIENT, making the account first if asked to
+//	installed JID PASSWORD            log in as an installation of a client, which gets a token
+//	revoked JID                       revoke the device that the last output shows
 //	enrol JID                         set up a second factor, giving the code of the secret that is shown
 //	[!] accept JID PASSWORD           the same, by the invitation whose link is the last standard output
 //	ended TEXT                        wait until the stream has ended with an error that holds TEXT
@@ -71,6 +73,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": ready, "exits": exits, "signal": sendSignal, "insist": insist, "login": login, "accept": accept, "ended": ended, "asks": asks,
+			"installed": installed, "revoked": revoked,
 			"enrol": enrol, "get": get, "certificate": certificate, "mode": mode, "shown": shown, "expand": expand,
 		},
 	})

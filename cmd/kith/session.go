@@ -15,6 +15,9 @@ import (
 type sessionCmd struct {
 	List  sessionListCmd  `cmd:"" help:"List who is logged in."`
 	Close sessionCloseCmd `cmd:"" help:"End sessions; their clients may log in again."`
+
+	Devices sessionDevicesCmd `cmd:"" help:"List what has access to an account: devices, apps, sessions."`
+	Revoke  sessionRevokeCmd  `cmd:"" help:"Take the access from a device: its tokens are void, its sessions end."`
 }
 
 type sessionListCmd struct {
@@ -31,6 +34,10 @@ func (c sessionListCmd) Run() error {
 	}
 	if c.JSON {
 		return printJSON(list)
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(os.Stderr, "nobody is logged in")
+		return nil
 	}
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	for _, s := range list {

@@ -49,9 +49,12 @@ type Store struct {
 	secret  []byte        // of the keys of users who do not exist
 	vault   vault         // of tokens
 	slots   chan struct{} // for hashing passwords
-	mu      sync.RWMutex  // guards changed, rekeyed and parting
+	mu      sync.RWMutex  // guards changed, rekeyed, withdrawn and parting
 	changed func(jid.JID)
 	rekeyed func(jid.JID, session.ID)
+
+	withdrawn func(jid.JID, []Access, session.ID)
+
 	parting Parting
 	purges  []Purge
 	people  atomic.Pointer[map[string]People] // by domain
@@ -76,7 +79,8 @@ func Open(ctx context.Context, db *storage.DB, purges ...Purge) (*Store, error) 
 	if err := fillSkeletons(ctx, db); err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, slots: make(chan struct{}, checks), purges: purges, changed: func(jid.JID) {}, rekeyed: func(jid.JID, session.ID) {}}
+	s := &Store{db: db, slots: make(chan struct{}, checks), purges: purges, changed: func(jid.JID) {}, rekeyed: func(jid.JID, session.ID) {},
+		withdrawn: func(jid.JID, []Access, session.ID) {}}
 	if s.secret, err = s.Secret(ctx, "scram"); err != nil {
 		return nil, err
 	}

@@ -69,6 +69,7 @@ type Resource struct {
 	Secure   string         // version of TLS, "" without, for lists
 	Since    time.Time      // for lists
 	Device   string         // its client's installation, see Store.Device; "": not known
+	Means    *Means         // by what it has logged in; nil: by the password, and its client does not say what it is
 	Presence *stanza.Stanza // the last broadcast, if available; nil: connected only
 	Priority int8
 	Confirms bool // its client acknowledges what it gets (XEP-0198)

@@ -239,7 +239,8 @@ func (s *Store) IssueToken(ctx context.Context, user jid.JID, agent negotiate.Us
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(`INSERT INTO device (account, id, software, name, first, last) VALUES ($1, $2, $3, $4, $5, $5)
+		// It is given to who has shown a password, or another token.
+		if _, err := tx.Exec(`INSERT INTO device (account, id, software, name, first, last, methods) VALUES ($1, $2, $3, $4, $5, $5, 1)
 			ON CONFLICT (account, id) DO UPDATE SET software = excluded.software, name = excluded.name, last = excluded.last`,
 			id, device, agent.Software, agent.Device, now.UnixMilli()); err != nil {
 			return err
@@ -251,7 +252,7 @@ func (s *Store) IssueToken(ctx context.Context, user jid.JID, agent negotiate.Us
 			id, device, true, mechanism, box, now.UnixMilli(), expiry.UnixMilli()); err != nil {
 			return err
 		}
-		return crowdOut(tx, id, device)
+		return crowdOut(tx, id)
 	})
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("give a token to a device of %s: %w", user, err)
@@ -259,33 +260,38 @@ func (s *Store) IssueToken(ctx context.Context, user jid.JID, agent negotiate.Us
 	return plain, expiry, nil
 }
 
-// crowdOut forgets the devices beyond what an account may have, but for one.
-func crowdOut(tx *storage.Tx, account int64, but string) error {
-	if _, err := tx.Exec(`DELETE FROM device WHERE account = $1 AND id <> $2 AND id NOT IN (
-		SELECT id FROM device WHERE account = $1 AND id <> $2 ORDER BY last DESC, id LIMIT $3)`,
-		account, but, mostDevices-1); err != nil {
+// crowdOut forgets the devices beyond what an account may have, and their tokens.
+func crowdOut(tx *storage.Tx, account int64) error {
+	if _, err := tx.Exec(crowdedOut, account, mostDevices); err != nil {
 		return err
 	}
 	_, err := tx.Exec(`DELETE FROM token WHERE account = $1 AND device NOT IN (SELECT id FROM device WHERE account = $1)`, account)
 	return err
 }
 
-// RevokeTokens forgets a device of a user and its tokens. It reports whether there
+// RevokeTokens forgets the tokens of a device of a user. It reports whether there
 // were any.
 func (s *Store) RevokeTokens(ctx context.Context, user jid.JID, device string) (had bool, err error) {
 	err = s.db.Write(ctx, func(tx *storage.Tx) error {
-		n, err := tx.Exec(`DELETE FROM token WHERE device = $2 AND account IN (SELECT id FROM account WHERE jid = $1)`, user.String(), device)
-		if err != nil {
-			return err
-		}
-		had = n > 0
-		_, err = tx.Exec(`DELETE FROM device WHERE id = $2 AND account IN (SELECT id FROM account WHERE jid = $1)`, user.String(), device)
+		had, err = forgetTokens(tx, user, device)
 		return err
 	})
 	if err != nil {
 		return false, fmt.Errorf("revoke tokens of %s: %w", user, err)
 	}
 	return had, nil
+}
+
+// forgetTokens forgets the tokens of a device, and the device unless it knows the
+// password.
+func forgetTokens(tx *storage.Tx, user jid.JID, device string) (had bool, err error) {
+	n, err := tx.Exec(`DELETE FROM token WHERE device = $2 AND account IN (SELECT id FROM account WHERE jid = $1)`, user.String(), device)
+	if err != nil {
+		return false, err
+	}
+	_, err = tx.Exec(`DELETE FROM device WHERE id = $2 AND account IN (SELECT id FROM account WHERE jid = $1) AND methods & $3 = 0`,
+		user.String(), device, int64(ByPassword))
+	return n > 0, err
 }
 
 // revokeAll forgets all devices of an account.

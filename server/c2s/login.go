@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"kith/server/account"
 	"kith/server/factor"
 	"kith/server/module"
 	"kith/server/route"
@@ -145,10 +146,11 @@ func (c *client) Bind(ctx context.Context, user jid.JID, resource string) (jid.J
 		return jid.JID{}, stanza.ErrBadRequest
 	}
 	s := c.open(full.Clone())
-	if _, err := c.server.router.Bind(ctx, s, route.Wanted{Limit: c.config.Limits.Sessions}); err != nil {
+	by := c.means(user)
+	if _, err := c.server.router.Bind(ctx, s, route.Wanted{Limit: c.config.Limits.Sessions, Means: by}); err != nil {
 		return jid.JID{}, err
 	}
-	if err := c.stillValid(user); err != nil {
+	if err := c.stillValid(user, by); err != nil {
 		c.server.router.Ended(s)
 		return jid.JID{}, err
 	}
@@ -171,10 +173,29 @@ func (c *client) proved(ctx context.Context, user jid.JID) {
 	}
 }
 
+// attempt notes that the client tries to log in, by what, and to which account, if
+// it has said so.
+func (c *client) attempt(by account.Method, name string) {
+	c.by, c.tried, c.guessed, c.proof, c.agent = by, name, by != account.ByToken, nil, negotiate.UserAgent{}
+}
+
+// means returns what the client has logged in by; nil: by the password, and it does
+// not say what it is.
+func (c *client) means(user jid.JID) *account.Means {
+	m := account.Means{By: c.by, Device: c.server.accounts.Device(user, c.agent.ID), Software: c.agent.Software, Name: c.agent.Device}
+	if c.proof != nil && c.proof.ByApp() {
+		m.By, m.App = account.ByApp, c.proof.App()
+	}
+	if m == (account.Means{By: account.ByPassword}) {
+		return nil
+	}
+	return &m
+}
+
 // stillValid fails if what the client has logged in by was revoked since it began.
 // It is asked once the session can be found: what is revoked later ends it.
-func (c *client) stillValid(user jid.JID) error {
-	if c.server.accounts.Revoked(user, c.begun) {
+func (c *client) stillValid(user jid.JID, by *account.Means) error {
+	if c.server.accounts.Revoked(user, c.begun, by.Accesses()...) {
 		return stream.ErrReset.With("what you have logged in by was revoked meanwhile")
 	}
 	return nil
@@ -268,7 +289,7 @@ func (g guard) Plain(ctx context.Context, username, password string) error {
 
 // External implements sasl.ExternalBackend. There is nothing to be guessed.
 func (g guard) External(ctx context.Context, username string) error {
-	g.c.tried, g.c.guessed, g.c.proof = username+"@"+g.host.Domain(), true, nil
+	g.c.attempt(account.ByCertificate, username+"@"+g.host.Domain())
 	g.c.begun = g.c.server.accounts.Moment()
 	return g.Login.External(ctx, username)
 }
@@ -276,7 +297,7 @@ func (g guard) External(ctx context.Context, username string) error {
 // Token implements sasl.TokenBackend. Whose the token is shows when it is
 // verified: before that only the address can have to wait.
 func (g guard) Token(ctx context.Context, token string) (string, error) {
-	g.c.tried, g.c.guessed, g.c.proof = "", true, nil
+	g.c.attempt(account.ByGrant, "")
 	now := time.Now()
 	if err := wait(ctx, now, g.c.server.bySource.Wait(g.c.source, now)); err != nil {
 		return "", err
@@ -296,10 +317,10 @@ func (g guard) pause(ctx context.Context, username string) error {
 
 // pause waits for as long as the account or the address has to. Both wait alike
 // whether the account exists or not.
-func (c *client) pause(ctx context.Context, account string) error {
+func (c *client) pause(ctx context.Context, name string) error {
 	s, now := c.server, time.Now()
-	c.tried, c.guessed = account, true
-	err := wait(ctx, now, max(s.byName.Wait(account, now), s.bySource.Wait(c.source, now)))
+	c.attempt(account.ByPassword, name)
+	err := wait(ctx, now, max(s.byName.Wait(name, now), s.bySource.Wait(c.source, now)))
 	c.begun = s.accounts.Moment()
 	return err
 }

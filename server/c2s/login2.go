@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"kith/server/account"
 	"kith/server/factor"
 	"kith/server/module"
 	"kith/server/route"
@@ -45,6 +46,7 @@ func (c *client) sasl2(h *module.Host) negotiate.SASL2 {
 // secondFactor asks for the code of an account whose password was proved, if it
 // has a second factor.
 func (c *client) secondFactor(_ context.Context, p negotiate.Pending) ([]negotiate.Task, error) {
+	c.agent = p.Request.Agent
 	if c.proof == nil || slices.Contains(p.Done, xmfa.Task) {
 		return nil, nil
 	}
@@ -90,9 +92,10 @@ func (c *client) Bind2(ctx context.Context, st *negotiate.State, a *negotiate.Au
 		return jid.JID{}, nil, err
 	}
 	s := c.open(full)
-	w := route.Wanted{
-		Limit: c.config.Limits.Sessions, Device: c.server.accounts.Device(st.User, a.Agent.ID),
-		Asked: a.Bind.Asked,
+	by := c.means(st.User)
+	w := route.Wanted{Limit: c.config.Limits.Sessions, Means: by, Asked: a.Bind.Asked}
+	if by != nil {
+		w.Device = by.Device
 	}
 	var enabled *negotiate.Enabled
 	for el := range a.Bind.Asked {
@@ -113,7 +116,7 @@ func (c *client) Bind2(ctx context.Context, st *negotiate.State, a *negotiate.Au
 		c.server.forget(s)
 		return jid.JID{}, nil, err
 	}
-	if err := c.stillValid(st.User); err != nil {
+	if err := c.stillValid(st.User, by); err != nil {
 		c.server.over(s)
 		return jid.JID{}, nil, err
 	}
@@ -133,7 +136,8 @@ type tokens struct{ c *client }
 // out.
 func (t *tokens) Use(ctx context.Context, user jid.JID, u negotiate.TokenUse, proves func([]byte) bool) (bool, error) {
 	now := time.Now()
-	t.c.tried, t.c.guessed, t.c.proof = user.String(), false, nil
+	t.c.attempt(account.ByToken, user.String())
+	t.c.agent = u.Agent
 	if err := wait(ctx, now, t.c.server.bySource.Wait(t.c.source, now)); err != nil {
 		return false, err
 	}
@@ -153,7 +157,7 @@ func (t *tokens) Issue(ctx context.Context, user jid.JID, agent negotiate.UserAg
 		return nil
 	}
 	// What is revoked from now on finds it.
-	if t.c.server.accounts.Revoked(user, t.c.begun) {
+	if t.c.server.accounts.Revoked(user, t.c.begun, t.c.means(user).Accesses()...) {
 		if err := t.Revoke(ctx, user, agent); err != nil {
 			t.c.server.log.Warn("a token is given out to nobody", "account", user.String(), "error", err)
 		}

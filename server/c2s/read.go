@@ -57,7 +57,9 @@ type client struct {
 	guessed bool           // by what can be guessed
 	begun   account.Moment // of the attempt
 	proof   *factor.Login  // the last by a password; nil if there was none
-	cause   error          // why the session ended its stream, nil if it did not
+	by      account.Method // what it was tried by
+	agent   negotiate.UserAgent
+	cause   error // why the session ended its stream, nil if it did not
 }
 
 // end ends the stream. A reader that waits for credit learns it too.

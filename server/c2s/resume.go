@@ -56,7 +56,12 @@ func (c *client) Resume(ctx context.Context, user jid.JID, want negotiate.Resume
 	}
 	c.take(s)
 	c.server.resumed.Add(1)
-	c.server.router.Resumed(s, c.conn.RemoteAddr().String(), c.secure())
+	by := c.means(user)
+	c.server.router.Resumed(s, c.conn.RemoteAddr().String(), c.secure(), by)
+	// Who revokes it from now on finds it.
+	if err := c.stillValid(user, by); err != nil {
+		return jid.JID{}, nil, err
+	}
 	c.server.router.Acknowledged(s, settled)
 	return s.JID, nil, nil
 }

@@ -67,6 +67,9 @@ type LDAP struct {
 	Connections int `toml:"connections" example:"8"`
 	// How long the directory may take for an answer. Not set: 5s.
 	Timeout time.Duration `toml:"timeout" example:"\"10s\""`
+	// How often those who have sessions are looked up again: who is not found any more is logged out. It needs bind_dn, unless
+	// everybody may look people up. Not set: 15m.
+	Recheck time.Duration `toml:"recheck" example:"\"5m\""`
 
 	// Password is what is in PasswordFile.
 	Password string `toml:"-"`
@@ -107,6 +110,9 @@ func (d *decoder) completePeople(c *Config, relative func(*string)) {
 		}
 		if l.Timeout == 0 {
 			l.Timeout = 5 * time.Second
+		}
+		if l.Recheck == 0 {
+			l.Recheck = 15 * time.Minute
 		}
 		if text, err := readSome(l.PasswordFile); err == nil { // else validate says so
 			l.Password = strings.TrimRight(string(text), "\r\n")
@@ -186,4 +192,7 @@ func (d *decoder) ldap(at path, l LDAP) {
 		d.invalid(at.with("connections"), "wanted 1 to 64, got "+strconv.Itoa(l.Connections))
 	}
 	d.positive(at.with("timeout"), l.Timeout)
+	if l.Recheck < time.Minute {
+		d.invalid(at.with("recheck"), "wanted at least 1m, got "+l.Recheck.String())
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kith/server/account"
+	"kith/server/session"
 	"kith/server/storage"
 	"kith/xmpp/jid"
 	"kith/xmpp/sasl"
@@ -28,12 +29,7 @@ var (
 )
 
 // AppPassword is what a list shows of one.
-type AppPassword struct {
-	ID      int64     `json:"id"` // never another's
-	Label   string    `json:"label"`
-	Created time.Time `json:"created"`
-	Used    time.Time `json:"used,omitzero"` // last log-in, to the hour; zero: never
-}
+type AppPassword = account.App
 
 // NewAppPassword makes a password for one client of an account that has a second
 // factor, and returns it; it cannot be told again. It takes the time of hashing a
@@ -58,6 +54,9 @@ func (s *Store) NewAppPassword(ctx context.Context, j jid.JID, label string) (pa
 		}
 		if !enabled {
 			return ErrNotEnrolled
+		}
+		if err := forgetVoid(tx, id); err != nil {
+			return err
 		}
 		var n int
 		if err := tx.QueryRow(`SELECT count(*) FROM app_password WHERE account = $1`, id).Scan(&n); err != nil {
@@ -87,7 +86,19 @@ func (s *Store) NewAppPassword(ctx context.Context, j jid.JID, label string) (pa
 	return password, nil
 }
 
-// AppPasswords lists those of an account, in the order in which they were made.
+// forgetVoid deletes the app passwords that are void, because the account has not the
+// password any more with which they were made.
+func forgetVoid(tx *storage.Tx, id int64) error {
+	if _, err := tx.Exec(`DELETE FROM app_password WHERE account = $1 AND NOT EXISTS (SELECT 1 FROM app_key k JOIN credential c
+		ON c.account = k.account AND c.hash = k.hash AND c.salt = k.salt WHERE k.app = app_password.id)`, id); err != nil {
+		return err
+	}
+	_, err := tx.Exec(`DELETE FROM app_key WHERE account = $1 AND app NOT IN (SELECT id FROM app_password WHERE account = $1)`, id)
+	return err
+}
+
+// AppPasswords lists those of an account that let in, in the order in which they
+// were made.
 func (s *Store) AppPasswords(ctx context.Context, j jid.JID) ([]AppPassword, error) {
 	list := []AppPassword{}
 	err := s.db.Read(ctx, func(r *storage.Reader) error {
@@ -96,7 +107,9 @@ func (s *Store) AppPasswords(ctx context.Context, j jid.JID) ([]AppPassword, err
 		if err != nil {
 			return err
 		}
-		for row, err := range r.Query(`SELECT id, label, created, used FROM app_password WHERE account = $1 ORDER BY id`, id) {
+		for row, err := range r.Query(`SELECT id, label, created, used FROM app_password WHERE account = $1 AND EXISTS (SELECT 1 FROM app_key k JOIN credential c
+		ON c.account = k.account AND c.hash = k.hash AND c.salt = k.salt WHERE k.app = app_password.id)
+			ORDER BY id`, id) {
 			if err != nil {
 				return err
 			}
@@ -120,9 +133,9 @@ func (s *Store) AppPasswords(ctx context.Context, j jid.JID) ([]AppPassword, err
 }
 
 // Revoke makes an app password void; ErrNoApp if the account has none of that
-// number.
-func (s *Store) Revoke(ctx context.Context, j jid.JID, app int64) error {
-	err := s.db.Write(ctx, func(tx *storage.Tx) error {
+// number. The sessions that it has opened end, but for one, which may be "".
+func (s *Store) Revoke(ctx context.Context, j jid.JID, app int64, but session.ID) error {
+	err := s.accounts.Withdraw(ctx, j, but, func(tx *storage.Tx) error {
 		id, err := account.ID(&tx.Reader, j)
 		if err != nil {
 			return err
@@ -136,7 +149,7 @@ func (s *Store) Revoke(ctx context.Context, j jid.JID, app int64) error {
 		}
 		_, err = tx.Exec(`DELETE FROM app_key WHERE app = $1`, app)
 		return err
-	})
+	}, account.OfApp(app))
 	if err != nil {
 		return fmt.Errorf("revoke app password %d of %s: %w", app, j, err)
 	}
@@ -165,6 +178,9 @@ func (l *Login) Wanted() (jid.JID, bool) { return l.account, l.enabled && l.app 
 
 // ByApp reports whether it was an app password that was proved.
 func (l *Login) ByApp() bool { return l.app != 0 }
+
+// App returns the number of the app password that was proved; 0: none was.
+func (l *Login) App() int64 { return l.app }
 
 // SCRAM implements sasl.Backend.
 func (l *Login) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, error) {

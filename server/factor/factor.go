@@ -259,9 +259,10 @@ func (s *Store) Check(ctx context.Context, j jid.JID, code string) error {
 }
 
 // Remove takes the second factor from an account, and with it the app passwords:
-// they stood for it. It reports whether there was one.
+// they stood for it; the sessions that these have opened end. It reports whether
+// there was one.
 func (s *Store) Remove(ctx context.Context, j jid.JID) (was bool, err error) {
-	err = s.db.Write(ctx, func(tx *storage.Tx) error {
+	err = s.accounts.Withdraw(ctx, j, "", func(tx *storage.Tx) error {
 		id, err := account.ID(&tx.Reader, j)
 		if err != nil {
 			return err
@@ -275,7 +276,7 @@ func (s *Store) Remove(ctx context.Context, j jid.JID) (was bool, err error) {
 			}
 		}
 		return nil
-	})
+	}, account.Apps)
 	if err != nil {
 		return false, fmt.Errorf("remove the second factor of %s: %w", j, err)
 	}

@@ -318,10 +318,10 @@ func TestAppPassword(t *testing.T) {
 		if err != nil || len(list) != 2 || list[0].Label != "tablet" || list[0].Used.IsZero() {
 			f.Fatalf("AppPasswords: %+v, %v", list, err)
 		}
-		if err := f.Revoke(f.Context(), romeo, list[0].ID); err != nil {
+		if err := f.Revoke(f.Context(), romeo, list[0].ID, ""); err != nil {
 			f.Error(err)
 		}
-		f.want("revoked twice", f.Revoke(f.Context(), romeo, list[0].ID), factor.ErrNoApp)
+		f.want("revoked twice", f.Revoke(f.Context(), romeo, list[0].ID, ""), factor.ErrNoApp)
 		if _, err := f.prove(sasl.ScramSHA256, apps[0], true); err == nil {
 			f.Error("a revoked app password is good")
 		}
@@ -333,6 +333,9 @@ func TestAppPassword(t *testing.T) {
 		}
 		if _, err := f.prove(sasl.ScramSHA256, apps[1], true); err == nil {
 			f.Error("an app password outlives the account's password")
+		}
+		if list, err := f.AppPasswords(f.Context(), romeo); err != nil || len(list) != 0 {
+			f.Errorf("with another password the list is %+v, %v; want those that let in", list, err)
 		}
 	})
 }
@@ -351,7 +354,9 @@ func TestAppPasswordBounds(t *testing.T) {
 					return err
 				}
 			}
-			return nil
+			_, err := tx.Exec(`INSERT INTO app_key (app, account, hash, salt, stored_key, server_key)
+				SELECT p.id, p.account, c.hash, c.salt, c.stored_key, c.server_key FROM app_password p JOIN credential c ON c.account = p.account`)
+			return err
 		})
 		if err != nil {
 			f.Fatal(err)

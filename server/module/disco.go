@@ -160,6 +160,8 @@ type Facts struct {
 	// Rekeyed: the account has got another password. by is the session that has asked
 	// for it, nil if none has; all others end.
 	Rekeyed []func(t *Transit, by *account.Resource)
+	// Withdrawn: accesses to the account were taken away. Their sessions end.
+	Withdrawn []func(t *Transit, what []account.Access)
 	// Restored: a session that was stored waits for its client again.
 	Restored []func(t *Transit, r *account.Resource)
 	// Blocking: the account has changed whom it blocks. Who was blocked is to see no

@@ -54,6 +54,7 @@ type Wanted struct {
 	// Device is what its client's installation is called; "" if that is not known.
 	// Earlier sessions of the same one are ended (XEP-0386 §3.2).
 	Device   string
+	Means    *account.Means                   // by what its client has logged in, see account.Resource
 	Confirms bool                             // its client acknowledges what it gets from the beginning
 	Inactive bool                             // nobody looks at it
 	Asked    func(func(xmltree.Element) bool) // for what the client asks besides; nil: it is not one that does
@@ -94,7 +95,7 @@ func (b *bind) Handle(t *cluster.Turn, ac cluster.Actor) {
 		}
 		b.end(t, host, a, b.room, stream.ErrResourceConstraint)
 		a.Add(&account.Resource{ID: s.ID, JID: s.JID, Out: s, Remote: s.Remote, Secure: s.Secure, Since: s.Begun,
-			Device: b.Device, Confirms: b.Confirms, Inactive: b.Inactive})
+			Device: b.Device, Means: b.Means, Confirms: b.Confirms, Inactive: b.Inactive})
 		b.router.online.add(s.JID, 1)
 	}
 	res := a.Resource(s.ID)

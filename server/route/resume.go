@@ -40,10 +40,11 @@ func (r *Router) Inactive(s *session.Session, on bool) {
 	r.note(s, func(_ *cluster.Turn, _ *account.Actor, res *account.Resource) { res.Inactive = on })
 }
 
-// Resumed says that a session has another stream.
-func (r *Router) Resumed(s *session.Session, remote, secure string) {
+// Resumed says that a session has another stream, whose client has logged in by
+// other means, perhaps.
+func (r *Router) Resumed(s *session.Session, remote, secure string, by *account.Means) {
 	r.note(s, func(_ *cluster.Turn, _ *account.Actor, res *account.Resource) {
-		res.Remote, res.Secure, res.Inactive = remote, secure, false
+		res.Remote, res.Secure, res.Means, res.Inactive = remote, secure, res.Means.Again(by), false
 	})
 }
 

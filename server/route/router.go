@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -150,6 +151,49 @@ func (k rekeyed) Strand(_ *cluster.Turn, ac cluster.Actor) bool {
 // Fail implements cluster.Item.
 func (k rekeyed) Fail(_ *cluster.Turn, err error) {
 	k.r.log.Error("modules did not learn that a password was changed", "error", err)
+}
+
+// Withdrawn ends the sessions of an account that have it by one of these accesses,
+// but for one.
+func (r *Router) Withdrawn(j jid.JID, what []account.Access, but session.ID) {
+	r.cluster.Send(account.Key(j), withdrawn{r, what, but})
+}
+
+type withdrawn struct {
+	r    *Router
+	what []account.Access
+	but  session.ID
+}
+
+// Handle implements cluster.Item.
+func (w withdrawn) Handle(t *cluster.Turn, ac cluster.Actor) {
+	w.Strand(t, ac)
+	a := ac.(*account.Actor)
+	if host := w.r.Host(a.JID.Domain()); host != nil && a.Exists() {
+		tr := &module.Transit{Host: host, Turn: t, Account: a}
+		for _, f := range host.Facts.Withdrawn {
+			f(tr, w.what)
+		}
+	}
+}
+
+// Strand implements cluster.Stranded.
+func (w withdrawn) Strand(_ *cluster.Turn, ac cluster.Actor) bool {
+	why := stream.ErrReset.With("the access was revoked")
+	if slices.Contains(w.what, account.Everything) { // there is nothing to come back for
+		why = ErrNoAccount
+	}
+	for _, res := range ac.(*account.Actor).Resources() {
+		if res.ID != w.but && res.By(w.what) {
+			res.Out.Close(why)
+		}
+	}
+	return false
+}
+
+// Fail implements cluster.Item.
+func (w withdrawn) Fail(_ *cluster.Turn, err error) {
+	w.r.log.Error("modules did not learn that an access was revoked", "error", err)
 }
 
 // keyOf returns the actor that a stanza to j is for.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"kith/server/access"
 	"kith/server/account"
 	"kith/server/cluster"
 	"kith/server/session"
@@ -128,6 +129,19 @@ func (r *Router) CloseSessions(ctx context.Context, of jid.JID, why error) (n in
 		return n, nil
 	case <-ctx.Done():
 		return 0, fmt.Errorf("close sessions of %s: %w", of, ctx.Err())
+	}
+}
+
+// Clients copies what the owner of an account knows of its sessions, for a list of
+// what has access to it.
+func (r *Router) Clients(ctx context.Context, j jid.JID) ([]access.Session, error) {
+	answer := make(chan []access.Session, 1)
+	ask(r, j, func(_ *cluster.Turn, a *account.Actor) []access.Session { return access.Sessions(a) }, answer)
+	select {
+	case list := <-answer:
+		return list, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("list the clients of %s: %w", j, ctx.Err())
 	}
 }
 

@@ -41,6 +41,8 @@ var Purges = []account.Purge{`DELETE FROM session WHERE owner = $1`}
 type Stored struct {
 	Session  session.Stored
 	Remote   string // the client's address
+	Device   string // see account.Resource
+	Means    *account.Means
 	Presence []byte // the last broadcast, if available
 	Priority int8
 	Slots    map[string]json.RawMessage
@@ -64,6 +66,7 @@ func (s *storing) Handle(t *cluster.Turn, ac cluster.Actor) {
 		return
 	}
 	s.st.Remote, s.st.Slots, s.st.Presence = res.Remote, make(map[string]json.RawMessage), nil
+	s.st.Device, s.st.Means = res.Device, res.Means
 	if res.Available() {
 		s.st.Presence, s.st.Priority = res.Presence.Whole(), res.Priority
 	}
@@ -165,7 +168,7 @@ func (s *restoring) Handle(t *cluster.Turn, ac cluster.Actor) {
 // attach makes a resource of what was stored.
 func (s *restoring) attach(a *account.Actor, host *module.Host) *account.Resource {
 	res := &account.Resource{ID: s.session.ID, JID: s.session.JID, Out: s.session, Remote: s.st.Remote, Since: s.session.Begun,
-		Confirms: true, Inactive: true}
+		Device: s.st.Device, Means: s.st.Means, Confirms: true, Inactive: true}
 	if s.st.Presence != nil {
 		st, err := parseStored(s.st.Presence)
 		if err != nil {

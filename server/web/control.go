@@ -96,6 +96,7 @@ func (s *Server) controlRoutes() http.Handler {
 	mux.HandleFunc("POST /reload", s.reload)
 	mux.HandleFunc("GET /sessions", s.listSessions)
 	mux.HandleFunc("POST /session/close", s.closeSessions)
+	s.deviceRoutes(mux)
 	mux.HandleFunc("GET /s2s", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Servers.List()) })
 	mux.HandleFunc("GET /s2s/tlsa", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Servers.Publish()) })
 	mux.HandleFunc("GET /accounts", s.listAccounts)

@@ -89,6 +89,7 @@ const (
 	Validate = "http://jabber.org/protocol/xdata-validate" // XEP-0122
 	OrderBy  = "urn:xmpp:order-by:1"                       // XEP-0413
 	MAMTrim  = "urn:xmpp:mamtrim:0"                        // Message Archive Management: Trim Command, a proposal without a number
+	CAM      = "urn:xmpp:cam:0"                            // XEP-0494
 	MFA      = "urn:xmpp:mfa:0"                            // Multi-Factor Authentication with TOTP, a proposal without a number
 
 	// What stands for requests that nobody else answers (XEP-0355 §7.2.4, §7.2.5).

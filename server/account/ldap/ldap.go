@@ -46,10 +46,10 @@ func (d *Directory) Close() { d.pool.close() }
 
 // Why somebody is refused, for the log.
 var (
-	errNobody   = errors.New("the directory knows nobody of that name")
+	errNobody   = account.Gone("the directory knows nobody of that name")
 	errSeveral  = errors.New("the directory knows several of that name; the filter has to find one")
 	errPassword = errors.New("not the password in the directory")
-	errGroup    = errors.New("not a member of the group that may log in")
+	errGroup    = account.Gone("not a member of the group that may log in")
 )
 
 func refuse(err error) error { return &sasl.Failure{Condition: sasl.NotAuthorized, Err: err} }

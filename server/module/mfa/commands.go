@@ -158,5 +158,5 @@ func (m *mfa) revoke(ctx context.Context, j jid.JID, app string) (*command.Comma
 	if err != nil {
 		return nil, stanza.ErrBadRequest.With("That is no app password's number.")
 	}
-	return &command.Command{Notes: []command.Note{{Severity: command.Info, Text: "The app cannot log in any more with its password."}}}, m.store.Revoke(ctx, j, id)
+	return &command.Command{Notes: []command.Note{{Severity: command.Info, Text: "The app cannot log in any more with its password, and is logged out."}}}, m.store.Revoke(ctx, j, id, "")
 }

@@ -47,8 +47,11 @@ func (m *mfa) setup(_ context.Context, t *module.Transit) (func(context.Context)
 	if err := t.Owned(); err != nil {
 		return nil, err
 	}
-	if !m.local() {
+	switch {
+	case !m.local():
 		return nil, stanza.ErrServiceUnavailable
+	case t.Sender.Limited():
+		return nil, stanza.ErrForbidden
 	}
 	own, code := t.Account.JID, strings.Clone(strings.TrimSpace(t.Payload().Text()))
 	return func(ctx context.Context) (xmltree.Appender, error) {
@@ -88,8 +91,11 @@ func refusal(err error) error {
 	return err
 }
 
-// own: these commands are for the account's own sessions.
-func (m *mfa) own(t *module.Transit) bool { return t.Own() && t.Sender != nil && m.local() }
+// own: these commands are for the account's own sessions, and not for those that
+// were let in without a second factor.
+func (m *mfa) own(t *module.Transit) bool {
+	return t.Own() && t.Sender != nil && !t.Sender.Limited() && m.local()
+}
 
 // local reports whether passwords are checked here: a directory has second factors
 // of its own, and ours would not be asked for.

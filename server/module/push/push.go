@@ -94,6 +94,7 @@ func attach(h *module.Host, c Config) error {
 	h.IQ(stanza.Set, xpush.NameDisable, module.ToAccount, disable)
 	h.Facts.Bound = append(h.Facts.Bound, bound)
 	h.Facts.Rekeyed = append(h.Facts.Rekeyed, rekeyed)
+	h.Facts.Withdrawn = append(h.Facts.Withdrawn, withdrawn)
 	arriving := &h.Stages.Arriving
 	arriving.Stamp = append(arriving.Stamp, revoked)
 	arriving.Copy = append(arriving.Copy, m.arrived)
@@ -191,4 +192,9 @@ func revoked(_ context.Context, t *module.Transit) error {
 // ask anew when they log in.
 func rekeyed(t *module.Transit, by *account.Resource) {
 	remove(t.Turn, t.Account, func(g *registration) bool { return by == nil || g.resource != by.JID.Resource() })
+}
+
+// withdrawn ends the notifications of devices whose access was taken away.
+func withdrawn(t *module.Transit, what []account.Access) {
+	remove(t.Turn, t.Account, func(g *registration) bool { return g.access.Among(what) })
 }

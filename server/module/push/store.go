@@ -39,6 +39,7 @@ type registration struct {
 	options  *form.Form // nil: none
 	bytes    int        // of the options
 	resource string     // by which the device's session is found
+	access   account.Access
 	since    time.Time
 }
 
@@ -69,7 +70,7 @@ func (l registrations) find(s xpush.Service) *registration {
 // Load reads where an account wants its notifications, as a part of it.
 func Load(r *storage.Reader, st *account.State) error {
 	var list registrations
-	for row, err := range r.Query(`SELECT service, node, options, resource, since FROM push WHERE owner = $1 ORDER BY service, node`, st.ID) {
+	for row, err := range r.Query(`SELECT service, node, options, resource, since, access FROM push WHERE owner = $1 ORDER BY service, node`, st.ID) {
 		if err != nil {
 			return err
 		}
@@ -77,13 +78,14 @@ func Load(r *storage.Reader, st *account.State) error {
 		var service string
 		var options []byte
 		var since int64
-		if err := row.Scan(&service, &g.Node, &options, &g.resource, &since); err != nil {
+		var access string
+		if err := row.Scan(&service, &g.Node, &options, &g.resource, &since, &access); err != nil {
 			return err
 		}
 		if g.JID, err = jid.Parse(service); err != nil {
 			continue // not our doing; nothing can be sent there
 		}
-		g.since, g.bytes, g.options = time.UnixMilli(since), len(options), parseOptions(options)
+		g.since, g.bytes, g.options, g.access = time.UnixMilli(since), len(options), parseOptions(options), account.Access(access)
 		list = append(list, g)
 	}
 	if list != nil {
@@ -115,14 +117,14 @@ func (m *push) put(t *module.Transit, s xpush.Service, options []byte) {
 	g := &registration{
 		Service: xpush.Service{JID: s.JID.Clone(), Node: strings.Clone(s.Node)},
 		options: parseOptions(options), bytes: len(options),
-		resource: strings.Clone(t.Sender.JID.Resource()), since: t.Turn.Now(),
+		resource: strings.Clone(t.Sender.JID.Resource()), since: t.Turn.Now(), access: t.Sender.Access(),
 	}
 	a := t.Account
 	list := slices.DeleteFunc(slices.Clone(slot.Durable(a)), func(o *registration) bool { return o.Service == g.Service })
 	slot.SetDurable(a, append(list, g))
-	t.Write(`INSERT INTO push (owner, service, node, options, resource, since) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (owner, service, node) DO UPDATE SET options = excluded.options, resource = excluded.resource, since = excluded.since`,
-		a.ID(), g.JID.String(), g.Node, options, g.resource, g.since.UnixMilli())
+	t.Write(`INSERT INTO push (owner, service, node, options, resource, since, access) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (owner, service, node) DO UPDATE SET options = excluded.options, resource = excluded.resource, since = excluded.since, access = excluded.access`,
+		a.ID(), g.JID.String(), g.Node, options, g.resource, g.since.UnixMilli(), string(g.access))
 	t.Turn.After(cluster.EffectFunc(func(turn *cluster.Turn) {
 		if d := devices.Live(a)[g.Service]; d != nil {
 			soon := turn.Now().Add(m.config.Interval)

@@ -26,6 +26,8 @@ func (r *register) change(_ context.Context, t *module.Transit) (reader, error) 
 		return nil, err
 	}
 	switch {
+	case t.Sender != nil && t.Sender.Limited():
+		return nil, stanza.ErrForbidden.With("An app that has a password of its own cannot change the account's, or give it up.")
 	case q.Remove:
 		return r.remove(t)
 	case cancelled(q):

@@ -1,0 +1,91 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"kith/client"
+	"kith/xmpp/jid"
+	"kith/xmpp/stream"
+	"kith/xmpptest"
+)
+
+// TestPeopleWhoLeave: who is not in the directory any more is logged out at its next
+// look, unless the directory cannot be asked.
+func TestPeopleWhoLeave(t *testing.T) {
+	s, issuer, directory := company(t, "")
+	by := func(name string) *client.Client {
+		c, err := dial(t, s, name+"@capulet.example/x", xmpptest.Password, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	goes, stays := by("mercutio"), by("tybalt")
+	token, err := dial(t, s, "mercutio@capulet.example/t", "", func(context.Context) (string, error) {
+		return issuer.sign(t, map[string]any{"sub": "1", "preferred_username": "mercutio"}), nil
+	})
+	must(t, err)
+	if got := told(clientsOf(t, token)); got != "s+g s+p" {
+		t.Errorf("mercutio has %s", got)
+	}
+	look := func() error {
+		for _, h := range s.Inside().Hosts() {
+			for _, j := range h.Jobs() {
+				if j.Name == "look people up" {
+					if j.Every != 15*time.Minute || h.Domain.Domain() != "capulet.example" {
+						t.Errorf("%s is looked at every %v", h.Domain, j.Every)
+					}
+					return j.Run(t.Context())
+				}
+			}
+		}
+		return errors.New("nobody looks")
+	}
+	check := func(when string, gone bool) {
+		t.Helper()
+		s.Settle()
+		for _, c := range []*client.Client{goes, token} {
+			select {
+			case <-c.Done():
+				if !gone || !errors.Is(c.Err(), stream.ErrNotAuthorized) {
+					t.Errorf("%s: the session has ended, %v", when, c.Err())
+				}
+			case <-time.After(waitFor(gone)):
+				if gone {
+					t.Errorf("%s: the session goes on", when)
+				}
+			}
+		}
+		if err := stays.Ping(t.Context(), jid.MustParse("capulet.example")); err != nil {
+			t.Errorf("%s: the other's session: %v", when, err)
+		}
+	}
+	must(t, look())
+	check("both are there", false)
+	directory.Set(func() { directory.Codes["search"] = 52; delete(directory.Entries, "(uid=mercutio)") })
+	if err := look(); err == nil {
+		t.Error("the directory cannot be asked, and nobody says so")
+	}
+	check("the directory is away", false)
+	directory.Set(func() { delete(directory.Codes, "search"); directory.Groups["cn=it"] = nil })
+	must(t, look())
+	check("he has left", true)
+	if i, err := s.Accounts().Info(t.Context(), jid.MustParse("tybalt@capulet.example")); err != nil || i.Admin {
+		t.Errorf("whom the directory says to be no administrator any more: %+v, %v", i, err)
+	}
+	if !strings.Contains(s.TakeLog(), "knows nobody of that name") {
+		t.Error("the log does not say why")
+	}
+}
+
+// waitFor is how long a real stream is waited for.
+func waitFor(ends bool) time.Duration {
+	if ends {
+		return 10 * time.Second
+	}
+	return 50 * time.Millisecond
+}

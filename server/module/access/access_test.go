@@ -1,0 +1,9 @@
+package access_test
+
+import (
+	"testing"
+
+	"kith/xmpptest"
+)
+
+func TestScenarios(t *testing.T) { xmpptest.Run(t, "testdata/*.xmpp") }
