@@ -10,7 +10,7 @@ import (
 	"kith/xmpp/sasl"
 )
 
-// TestOfferDigest: the example of XEP-0474 §4.3.
+// TestOfferDigest: the example of XEP-0474 §6.3.
 func TestOfferDigest(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
