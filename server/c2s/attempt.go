@@ -106,6 +106,9 @@ func (c *client) refused(_ context.Context, st *negotiate.State, f *sasl.Failure
 	s.log.Info("log-in refused", "stream", st.ID, "remote", c.conn.RemoteAddr().String(), "account", c.tried, "why", f.Err)
 }
 
+// accepted ends an attempt to log in that has succeeded.
+func (c *client) accepted(*negotiate.State) { c.over(succeed) }
+
 // vanish ends the account that was made for the stream, if it has got no session.
 func (c *client) vanish() {
 	if !c.temporary.IsZero() {

@@ -133,7 +133,7 @@ func (c *client) steps(host jid.JID) []negotiate.Step {
 func (c *client) sasl(host jid.JID, asks bool) negotiate.SASL {
 	accounts := c.server.accounts.Backend(host)
 	login := &factor.Login{Backend: accounts, Store: c.server.factors, Host: host, Asks: asks}
-	return negotiate.SASL{Backend: guard{login, c, host}, Only: accounts.Mechanisms(), Refused: c.refused, Certified: c.certified()}
+	return negotiate.SASL{Backend: guard{login, c, host}, Only: accounts.Mechanisms(), Refused: c.refused, Accepted: c.accepted, Certified: c.certified()}
 }
 
 // Bind implements negotiate.Binder: the owner of the account learns of the
@@ -159,9 +159,8 @@ func (c *client) Bind(ctx context.Context, user jid.JID, resource string) (jid.J
 	return s.JID, nil
 }
 
-// proved notes that the client has logged in.
+// proved notes by what the client has logged in.
 func (c *client) proved(ctx context.Context, user jid.JID) {
-	c.over(succeed)
 	if c.proof == nil {
 		return
 	}

@@ -52,6 +52,9 @@ type SASL struct {
 	// Refused, if it is not nil, learns of each failure before the client
 	// does. It may take its time, to slow down a peer who guesses.
 	Refused func(ctx context.Context, st *State, failure *sasl.Failure)
+	// Accepted, if it is not nil, learns that the client has proved all that it has to,
+	// before the client does.
+	Accepted func(st *State)
 
 	// Certified, if it is not nil, returns the accounts for which the client has
 	// shown a certificate that is to be believed, for EXTERNAL (XEP-0178). The
@@ -216,6 +219,7 @@ func (s SASL) next(ctx context.Context, st *State, el xmltree.Element) (Outcome,
 	if err := st.checkFrom(st.Header); err != nil {
 		return 0, err
 	}
+	s.accept(st)
 	// The client has nothing to say before it has read the answer.
 	if err := st.Conn.Restart(); err != nil {
 		return 0, err
@@ -246,6 +250,13 @@ func (s SASL) deny(ctx context.Context, st *State, f *sasl.Failure, words xmltre
 		return 0, stream.ErrPolicyViolation.With("too many failed attempts to authenticate")
 	}
 	return Handled, nil
+}
+
+// accept tells who wants to know that a client is in.
+func (s SASL) accept(st *State) {
+	if s.Accepted != nil {
+		s.Accepted(st)
+	}
 }
 
 // failureOf hides from the client what is not a failure of its own.
