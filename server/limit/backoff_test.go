@@ -121,6 +121,7 @@ func TestBackoffWaitsForNobody(t *testing.T) {
 				t.Errorf("%s: begun after %v, %d refused", name, begun, refused)
 			}
 			time.Sleep(time.Second)
+			synctest.Wait()
 			if len(b.by) != 0 {
 				t.Errorf("%s: sources are remembered of which nothing is under way: %v", name, b.by)
 			}
