@@ -100,9 +100,9 @@ func together(t *testing.T, s *xmpptest.Server, n int, change func(i int, c *cli
 	begun := time.Now()
 	for i := range n {
 		c := client.Config{JID: mercutio, DirectTLS: true, TLS: s.TLS(host)}
-		from := change(i, &c)
+		conn := s.DialFrom(change(i, &c), true)
 		wg.Go(func() {
-			cl, err := client.NewOnConn(t.Context(), s.DialFrom(from, true), c)
+			cl, err := client.NewOnConn(t.Context(), conn, c)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
