@@ -30,6 +30,9 @@ const ALPN = "xmpp-client"
 type Config struct {
 	JID      jid.JID // the account; its resource, if it has one, is asked for
 	Password string
+	// Anonymous logs in without an account (SASL ANONYMOUS); of JID only the host
+	// matters. Who one is shows afterwards, and lasts as long as the session.
+	Anonymous bool
 	// Token, if it is not nil, is asked for a bearer token at each log-in where the
 	// server takes one (RFC 7628). If it refuses it, the error holds a
 	// *sasl.TokenRefusal, which says where there is a better one.
@@ -233,7 +236,7 @@ func (c Config) steps() []negotiate.Step {
 		steps = append(steps, r)
 	}
 	mechanisms := negotiate.SASL{
-		Credentials: sasl.Credentials{Username: c.JID.Local(), Password: c.Password, Memory: c.Memory},
+		Credentials: sasl.Credentials{Username: c.JID.Local(), Password: c.Password, Memory: c.Memory, Anonymous: c.Anonymous},
 		Only:        c.Mechanisms,
 		Certificate: c.certificate(),
 		Token:       c.Token,

@@ -22,6 +22,8 @@ import (
 	"kith/client"
 	"kith/xmpp/jid"
 	"kith/xmpp/sasl"
+	"kith/xmpp/stanza"
+	xregister "kith/xmpp/xep/register"
 )
 
 // comes logs in by the library and returns how that ends: the mechanism, or the
@@ -207,7 +209,8 @@ func startSlapd(t *testing.T) *directory {
 		// RFC 4513 §5.1.2: a directory that lets in whoever shows no password.
 		"allow bind_anon_cred bind_anon_dn",
 		"database mdb", "suffix dc=example,dc=org", "directory " + d.dir, "maxsize 10485760",
-		`access to attrs=userPassword by anonymous auth by * none`,
+		`access to dn.exact="uid=tybalt,ou=people,dc=example,dc=org" attrs=userPassword by anonymous auth by * none`,
+		`access to attrs=userPassword by dn.exact="cn=kith,dc=example,dc=org" =w by anonymous auth by * none`,
 		`access to * by dn.exact="cn=kith,dc=example,dc=org" read by self read by * none`, "",
 	}, "\n"))
 	d.load(t, people+person("mercutio", "")+person("tybalt", "")+person("romeo", "")+person("gone", "employeeType: left\n"))
@@ -300,6 +303,52 @@ func TestSlapd(t *testing.T) {
 				t.Errorf("an empty password: %v, want a SASL failure", err)
 			}
 		})
+	}
+}
+
+// TestSlapdPassword: people change their passwords in OpenLDAP, where both it and the
+// configuration allow it.
+func TestSlapdPassword(t *testing.T) {
+	d := startSlapd(t)
+	base := `base = "ou=people,dc=example,dc=org"`
+	change := func(s *server, user, password, to string) string {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), *patience)
+		defer cancel()
+		roots := x509.NewCertPool()
+		roots.AddCert(s.cert)
+		c, err := client.Dial(ctx, client.Config{JID: jid.MustParse(s.jid(user)), Password: password, Address: s.addr(), TLS: &tls.Config{RootCAs: roots}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, err = c.SendIQ(ctx, stanza.New(stanza.IQ, stanza.Set, jid.JID{}, jid.MustParse(s.domain), &xregister.Query{
+			Fields: []xregister.Field{{Name: xregister.Username, Value: user}, {Name: xregister.Password, Value: to}}}))
+		if e, ok := errors.AsType[*stanza.Error](err); ok {
+			return e.Condition
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ""
+	}
+	s := startKithOn(t, "", d.lines(t, "ldaps://localhost:"+d.secure, base)...)
+	if got := change(s, "mercutio", "mercutio", "plague"); got != stanza.ErrNotAllowed.Condition {
+		t.Errorf("where nobody has said that they may: %q, want not-allowed", got)
+	}
+	s = startKithOn(t, "", d.lines(t, "ldaps://localhost:"+d.secure, base, "password_change = true")...)
+	if got := change(s, "mercutio", "mercutio", "plague"); got != "" {
+		t.Errorf("mercutio: %s", got)
+	}
+	if got := change(s, "tybalt", "tybalt", "plague"); got != stanza.ErrNotAllowed.Condition {
+		t.Errorf("where the directory does not let us: %q, want not-allowed", got)
+	}
+	for _, test := range []struct{ user, password, want string }{
+		{"mercutio", "plague", sasl.Plain}, {"mercutio", "mercutio", sasl.NotAuthorized}, {"tybalt", "tybalt", sasl.Plain},
+	} {
+		if got := comes(t, s, test.user, test.password, nil); got != test.want {
+			t.Errorf("%s with %q: %s, want %s", test.user, test.password, got, test.want)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"kith/server/module/addressing"
 	"kith/server/module/adhoc"
 	"kith/server/module/admin"
+	"kith/server/module/anonymous"
 	"kith/server/module/blocking"
 	"kith/server/module/caps"
 	"kith/server/module/carbons"
@@ -35,6 +36,7 @@ import (
 // Modules is the list of modules, in the order in which they act.
 func Modules() []module.Definition {
 	return []module.Definition{
+		anonymous.Module, // its checks come first
 		disco.Module,
 		contact.Module,
 		register.Module,
@@ -88,7 +90,7 @@ func StreamSpecs() []module.Spec {
 		module.XEP(386, "1.1.0"),
 		module.XEP(388, "1.0.4"),
 		module.XEP(440, "1.0.0"),
-		module.XEP(474, "0.5.0").Partly("without the relaxed rule 6 for clients"),
+		module.XEP(474, "0.5.0"),
 		module.XEP(478, "0.2.0"),
 		module.XEP(480, "0.2.0").Partly("SCRAM"),
 		module.XEP(484, "0.2.0").Partly("no TLS 0-RTT; without tls-unique"),

@@ -20,7 +20,7 @@ type people struct {
 func newPeople(c *config.Config) (people, error) {
 	p := people{of: make(map[string]account.People)}
 	for _, host := range c.Hosts {
-		var from account.People
+		from := account.People{Anonymous: c.AnonymousReach(host) != config.Nowhere}
 		if conf, ok := c.OIDC[host.Domain()]; ok {
 			issuer, err := oidc.New(host, conf, nil)
 			if err != nil {

@@ -20,52 +20,39 @@ import (
 	"kith/xmpptest"
 )
 
-const saslNS = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'"
+const (
+	saslNS  = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'"
+	sasl2NS = "xmlns='urn:xmpp:sasl:2'"
+)
 
-// auth is an <auth/> with an initial response.
-func auth(mechanism, message string) string {
-	return "<auth " + saslNS + " mechanism='" + mechanism + "'>" + base64.StdEncoding.EncodeToString([]byte(message)) + "</auth>"
+// profile is one of the two ways in which SASL is spoken: RFC 6120 and XEP-0388. What
+// must never happen must not in either.
+type profile struct{ name, ns string }
+
+var (
+	sasl1    = profile{"SASL", saslNS}
+	sasl2    = profile{"SASL2", sasl2NS}
+	profiles = []profile{sasl1, sasl2}
+)
+
+// begin is what asks to log in, with an initial response; inline is what XEP-0388 has
+// beside it.
+func (p profile) begin(mechanism, message, inline string) string {
+	data := base64.StdEncoding.EncodeToString([]byte(message))
+	if p == sasl1 {
+		return "<auth " + p.ns + " mechanism='" + mechanism + "'>" + data + "</auth>"
+	}
+	return "<authenticate " + p.ns + " mechanism='" + mechanism + "'><initial-response>" + data + "</initial-response>" + inline + "</authenticate>"
 }
 
-// TestPlainBeforeTLS: nothing but STARTTLS is offered before TLS, and nothing
-// else accepted.
-func TestPlainBeforeTLS(t *testing.T) {
-	secure(t, func(t *testing.T, s *xmpptest.Server) {
-		s.Account(jid.MustParse("mercutio@" + host))
-		c, err := s.Open("mercutio", host, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Expect("<stream:stream ...>")
-		c.Expect("<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>")
-		for _, m := range []string{"PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512-PLUS"} {
-			c.MustSend(auth(m, "\x00mercutio\x00secret"))
-			c.Expect("<failure " + saslNS + "><encryption-required/></failure>")
-		}
-		c.ExpectError(stream.ErrPolicyViolation)
-	})
+// failure is how a log-in is refused.
+func (p profile) failure(condition string) string {
+	return "<failure " + p.ns + "><" + condition + " " + saslNS + "/></failure>"
 }
 
-// TestMechanismNotOffered: what was not offered is refused, however it is spelt.
-func TestMechanismNotOffered(t *testing.T) {
-	secure(t, func(t *testing.T, s *xmpptest.Server) {
-		s.Account(jid.MustParse("mercutio@" + host))
-		for _, m := range []string{
-			"", "plain", "PLAIN ", " PLAIN", "PLAIN,SCRAM-SHA-1", "ANONYMOUS", "EXTERNAL", "DIGEST-MD5", "CRAM-MD5", "LOGIN",
-			"GSSAPI", "GS2-KRB5", "NTLM", "OAUTHBEARER", "X-OAUTH2", "SAML20", "HT-SHA-256-NONE", "HT-SHA-256-ENDP",
-			"SCRAM-MD5", "SCRAM-SHA-224", "SCRAM-SHA-1-PLUS-PLUS", "SCRAM-SHA3-512",
-		} {
-			c := reach(t, s, "before login")
-			c.MustSend(auth(m, "\x00mercutio\x00secret"))
-			c.Expect("<failure " + saslNS + "><invalid-mechanism/></failure>")
-			c.Cut()
-		}
-	})
-}
-
-// authenticate does one exchange by hand and returns how it ends: "success" or
-// the condition.
-func authenticate(t *testing.T, c *xmpptest.Client, mechanism string, who sasl.Credentials) string {
+// authenticate does one exchange by hand and returns how it ends: "success" or the
+// condition, and the element.
+func (p profile) authenticate(t *testing.T, c *xmpptest.Client, mechanism string, who sasl.Credentials, inline string) (string, xmltree.Element) {
 	t.Helper()
 	o := sasl.ClientOptions{Offered: []string{mechanism}, OverTLS: true}
 	if strings.HasSuffix(mechanism, "-PLUS") {
@@ -79,7 +66,7 @@ func authenticate(t *testing.T, c *xmpptest.Client, mechanism string, who sasl.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.MustSend(auth(mechanism, string(message)))
+	c.MustSend(p.begin(mechanism, string(message), inline))
 	for {
 		el, ok := c.Next()
 		if !ok {
@@ -94,44 +81,109 @@ func authenticate(t *testing.T, c *xmpptest.Client, mechanism string, who sasl.C
 			if message, err = cl.Next(challenge); err != nil {
 				t.Fatalf("%s: %v", mechanism, err)
 			}
-			c.MustSend("<response " + saslNS + ">" + base64.StdEncoding.EncodeToString(message) + "</response>")
+			c.MustSend("<response " + p.ns + ">" + base64.StdEncoding.EncodeToString(message) + "</response>")
 		case "failure":
-			return el.First().Name().Local
+			return el.First().Name().Local, el
 		default:
-			return el.Name().Local
+			return el.Name().Local, el
 		}
 	}
 }
 
-// TestAuthzidImpersonation: to act as somebody else is refused, by every
-// mechanism.
+// auth is an <auth/> with an initial response.
+func auth(mechanism, message string) string { return sasl1.begin(mechanism, message, "") }
+
+// authenticate is that of RFC 6120, by its outcome.
+func authenticate(t *testing.T, c *xmpptest.Client, mechanism string, who sasl.Credentials) string {
+	t.Helper()
+	how, _ := sasl1.authenticate(t, c, mechanism, who, "")
+	return how
+}
+
+// passwords are the mechanisms that take one.
+var passwords = []string{
+	sasl.Plain, sasl.ScramSHA1, sasl.ScramSHA256, sasl.ScramSHA512, sasl.ScramSHA1Plus, sasl.ScramSHA256Plus, sasl.ScramSHA512Plus,
+}
+
+// TestPlainBeforeTLS: nothing but STARTTLS is offered before TLS, and nothing
+// else accepted.
+func TestPlainBeforeTLS(t *testing.T) {
+	secure(t, func(t *testing.T, s *xmpptest.Server) {
+		s.Account(mercutio)
+		c, err := s.Open("mercutio", host, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Expect("<stream:stream ...>")
+		c.Expect("<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>")
+		for _, m := range []string{"PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512-PLUS"} {
+			c.MustSend(auth(m, "\x00mercutio\x00secret"))
+			c.Expect("<failure " + saslNS + "><encryption-required/></failure>")
+		}
+		c.ExpectError(stream.ErrPolicyViolation)
+	})
+}
+
+// TestMechanismNotOffered: what was not offered is refused, however it is spelt, and
+// in whatever way it is asked for.
+func TestMechanismNotOffered(t *testing.T) {
+	fast := "<fast xmlns='urn:xmpp:fast:0'/><user-agent id='" + phone + "'/>"
+	secure(t, func(t *testing.T, s *xmpptest.Server) {
+		s.Account(mercutio)
+		for _, m := range []string{
+			"", "plain", "PLAIN ", " PLAIN", "PLAIN,SCRAM-SHA-1", "ANONYMOUS", "EXTERNAL", "DIGEST-MD5", "CRAM-MD5", "LOGIN",
+			"GSSAPI", "GS2-KRB5", "NTLM", "OAUTHBEARER", "X-OAUTH2", "SAML20", "HT-SHA-256-NONE", "HT-SHA-256-ENDP", "HT-SHA-256-UNIQ",
+			"HT-SHA-512-NONE", "HT--", "SCRAM-MD5", "SCRAM-SHA-224", "SCRAM-SHA-1-PLUS-PLUS", "SCRAM-SHA3-512", "UPGR-SCRAM-SHA-256",
+		} {
+			for _, p := range profiles {
+				for _, inline := range []string{"", fast} {
+					if inline != "" && (p == sasl1 || m == "HT-SHA-256-NONE" || m == "HT-SHA-256-ENDP") {
+						continue
+					}
+					c := reach(t, s, "before login")
+					c.MustSend(p.begin(m, "\x00mercutio\x00secret", inline))
+					c.Expect(p.failure("invalid-mechanism"))
+					c.Cut()
+				}
+			}
+		}
+	})
+}
+
+// TestAuthzidImpersonation: to act as somebody else is refused, by every mechanism,
+// and nothing inline is done for who tries.
 func TestAuthzidImpersonation(t *testing.T) {
 	secure(t, func(t *testing.T, s *xmpptest.Server) {
-		s.Account(jid.MustParse("mercutio@" + host))
+		s.Account(mercutio)
 		s.Account(jid.MustParse("tybalt@" + host))
 		s.Account(jid.MustParse("mercutio@capulet.example"))
-		for _, m := range []string{
-			sasl.Plain, sasl.ScramSHA1, sasl.ScramSHA256, sasl.ScramSHA512, sasl.ScramSHA1Plus, sasl.ScramSHA256Plus, sasl.ScramSHA512Plus,
+		before := s.Inside().Sessions()
+		for authzid, want := range map[string]string{
+			"":                              "success",
+			"mercutio@montague.example":     "success",
+			"tybalt@montague.example":       "invalid-authzid",
+			"nobody@montague.example":       "invalid-authzid",
+			"mercutio@capulet.example":      "invalid-authzid",
+			"montague.example":              "invalid-authzid",
+			"mercutio":                      "invalid-authzid",
+			"mercutio@montague.example/x":   "invalid-authzid",
+			"mercutio@montague.example@x":   "invalid-authzid",
+			"tybalt@montague.example,other": "invalid-authzid",
 		} {
-			for authzid, want := range map[string]string{
-				"":                              "success",
-				"mercutio@montague.example":     "success",
-				"tybalt@montague.example":       "invalid-authzid",
-				"nobody@montague.example":       "invalid-authzid",
-				"mercutio@capulet.example":      "invalid-authzid",
-				"montague.example":              "invalid-authzid",
-				"mercutio":                      "invalid-authzid",
-				"mercutio@montague.example/x":   "invalid-authzid",
-				"mercutio@montague.example@x":   "invalid-authzid",
-				"tybalt@montague.example,other": "invalid-authzid",
-			} {
-				c := reach(t, s, "before login")
-				got := authenticate(t, c, m, sasl.Credentials{Username: "mercutio", Password: xmpptest.Password, Authzid: authzid})
-				if got != want {
-					t.Errorf("%s with authzid %q: %s, want %s", m, authzid, got, want)
+			for _, m := range passwords {
+				for _, p := range profiles {
+					c := reach(t, s, "before login")
+					got, el := p.authenticate(t, c, m, sasl.Credentials{Username: "mercutio", Password: xmpptest.Password, Authzid: authzid}, "<bind xmlns='urn:xmpp:bind:0'/>")
+					if got != want || strings.Contains(string(el.Raw()), "<bound") != (want == "success" && p == sasl2) {
+						t.Errorf("%s, %s with authzid %q: %s, want %s", p.name, m, authzid, el.Raw(), want)
+					}
+					c.Cut()
+					s.Settle()
 				}
-				c.Cut()
 			}
+		}
+		if after := s.Inside().Sessions(); after != before {
+			t.Errorf("%d sessions, there were %d", after, before)
 		}
 	})
 }
@@ -140,22 +192,24 @@ func TestAuthzidImpersonation(t *testing.T) {
 // locked out.
 func TestUserEnumeration(t *testing.T) {
 	secure(t, func(t *testing.T, s *xmpptest.Server) {
-		s.Account(jid.MustParse("mercutio@" + host))
+		s.Account(mercutio)
 		tybalt := s.Account(jid.MustParse("tybalt@" + host))
 		if err := s.Accounts().SetDisabled(t.Context(), tybalt, true); err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range []string{sasl.Plain, sasl.ScramSHA1, sasl.ScramSHA256, sasl.ScramSHA512} {
+		for _, m := range passwords {
 			for _, user := range []string{"mercutio", "tybalt", "nobody"} {
-				c := reach(t, s, "before login")
-				begun := time.Now()
-				if got := authenticate(t, c, m, sasl.Credentials{Username: user, Password: "wrong"}); got != "not-authorized" {
-					t.Errorf("%s of %s with a wrong password: %s, want not-authorized", m, user, got)
+				for _, p := range profiles {
+					c := reach(t, s, "before login")
+					begun := time.Now()
+					if got, _ := p.authenticate(t, c, m, sasl.Credentials{Username: user, Password: "wrong"}, ""); got != "not-authorized" {
+						t.Errorf("%s, %s of %s with a wrong password: %s, want not-authorized", p.name, m, user, got)
+					}
+					if d := time.Since(begun); d != 0 {
+						t.Errorf("%s, %s of %s: answered after %v, want at once", p.name, m, user, d)
+					}
+					c.Cut()
 				}
-				if d := time.Since(begun); d != 0 {
-					t.Errorf("%s of %s: answered after %v, want at once", m, user, d)
-				}
-				c.Cut()
 			}
 		}
 		// Salts are as long, and stay the same, for everybody.
@@ -196,51 +250,6 @@ func challenge(t *testing.T, s *xmpptest.Server, user string) (salt, iterations 
 		}
 	}
 	return salt, iterations
-}
-
-// TestBruteForce: who guesses wrong too often has to wait, longer each time.
-func TestBruteForce(t *testing.T) {
-	secure(t, func(t *testing.T, s *xmpptest.Server) {
-		s.Account(jid.MustParse("mercutio@" + host))
-		guess := func() (string, time.Duration) {
-			c, err := s.Open("thief", host, true)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Cut()
-			s.Settle()
-			c.Received()
-			begun := time.Now()
-			c.MustSend(auth(sasl.Plain, "\x00mercutio\x00guess"))
-			for range 40 {
-				if el, ok := c.Next(); ok {
-					return el.First().Name().Local, time.Since(begun)
-				}
-				s.Pass(time.Second)
-			}
-			return "nothing", time.Since(begun)
-		}
-		var waits []time.Duration
-		for range 10 {
-			what, d := guess()
-			if what != "not-authorized" {
-				t.Errorf("a wrong password: %s, want not-authorized", what)
-			}
-			waits = append(waits, d)
-		}
-		want := []time.Duration{0, 0, 0, 0, 0, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second}
-		for i := range want {
-			if waits[i] != want[i] {
-				t.Errorf("waited %v, want %v", waits, want)
-				break
-			}
-		}
-		if what, _ := guess(); what != "temporary-auth-failure" {
-			t.Errorf("a guess that would have to wait for longer than a log-in may take: %s, want temporary-auth-failure", what)
-		}
-		// Others are not concerned, from elsewhere.
-		s.MustConnect("tybalt@" + host)
-	}, xmpptest.Config("limits.login_failures = 4"))
 }
 
 // TestStartTLSInjection: what is sent in the clear ahead of the handshake is
@@ -288,7 +297,7 @@ func TestStartTLSInjectionAtClient(t *testing.T) {
 			evil.WriteBatch([][]byte{[]byte("<proceed xmlns='" + ns.TLS + "'/>"), []byte(header)})
 			io.Copy(io.Discard, theirs)
 		}()
-		_, err := client.NewOnConn(context.Background(), ours, client.Config{JID: jid.MustParse("mercutio@" + host), Password: "x"})
+		_, err := client.NewOnConn(context.Background(), ours, client.Config{JID: mercutio, Password: "x"})
 		if !errors.Is(err, stream.ErrBuffered) {
 			t.Errorf("NewOnConn: %v, want %v", err, stream.ErrBuffered)
 		}
@@ -312,7 +321,7 @@ func xmlOf(t *testing.T, text string) xmltree.Element {
 // TestStreamToChanged: the host of the first header stays that of the stream.
 func TestStreamToChanged(t *testing.T) {
 	secure(t, func(t *testing.T, s *xmpptest.Server) {
-		s.Account(jid.MustParse("mercutio@" + host))
+		s.Account(mercutio)
 		other := strings.Replace(header, host, "capulet.example", 1)
 		c := reach(t, s, "before TLS")
 		c.MustSend("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")

@@ -322,6 +322,6 @@ func (s *Server) settle() {
 		return
 	}
 	o := s.opts
-	o.elsewhere, o.components, o.hosts = nil, nil, s.opts.elsewhere
+	o.elsewhere, o.components, o.hosts, o.second = nil, nil, s.opts.elsewhere, true
 	s.other = newServer(s.t, o)
 }

@@ -59,6 +59,7 @@ type options struct {
 
 	network   *Network
 	elsewhere []string // hosts of the second server
+	second    bool     // it is that one
 	hosts     []string // in the place of Hosts
 }
 
@@ -188,6 +189,9 @@ func (s *Server) configure() error {
 	hosts, err := names(c["hosts"])
 	if err != nil {
 		return err
+	}
+	if tables, ok := c["host"].(map[string]any); ok && s.opts.second { // what is said of the first server's hosts
+		maps.DeleteFunc(tables, func(h string, _ any) bool { return !slices.Contains(hosts, h) })
 	}
 	if !slices.Equal(hosts, s.hosts) {
 		if err := s.certify(hosts); err != nil {

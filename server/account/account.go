@@ -18,6 +18,7 @@ import (
 
 	"kith/server/account/lookalike"
 	"kith/server/cluster"
+	"kith/server/limit"
 	"kith/server/session"
 	"kith/server/storage"
 	"kith/xmpp/jid"
@@ -59,6 +60,7 @@ type Store struct {
 	purges  []Purge
 	people  atomic.Pointer[map[string]People] // by domain
 
+	temporary   temporaries
 	revocations revocations
 }
 
@@ -81,6 +83,7 @@ func Open(ctx context.Context, db *storage.DB, purges ...Purge) (*Store, error) 
 	}
 	s := &Store{db: db, slots: make(chan struct{}, checks), purges: purges, changed: func(jid.JID) {}, rekeyed: func(jid.JID, session.ID) {},
 		withdrawn: func(jid.JID, []Access, session.ID) {}}
+	s.temporary.slots, s.temporary.by = limit.NewSlots(0, 0), make(map[jid.JID]string)
 	if s.secret, err = s.Secret(ctx, "scram"); err != nil {
 		return nil, err
 	}
@@ -180,6 +183,9 @@ func (s *Store) check(j jid.JID) error {
 	if err := s.own(j); err != nil {
 		return fmt.Errorf("create account %s: %w", j, err)
 	}
+	if s.reserved(j) {
+		return fmt.Errorf("create account %s: %w", j, ErrExists)
+	}
 	return nil
 }
 
@@ -255,6 +261,45 @@ func (s *Store) SetPassword(ctx context.Context, j jid.JID, password string, by 
 	}
 	s.announcePassword(j, by)
 	return nil
+}
+
+// ChangePassword is SetPassword for somebody who changes his own: where there is a
+// directory that allows it, in there. It fails with ErrPassword if that wants
+// another one.
+func (s *Store) ChangePassword(ctx context.Context, j jid.JID, password string, by session.ID) error {
+	d := s.peopleOf(j.Domain()).Directory
+	if d == nil {
+		return s.SetPassword(ctx, j, password, by)
+	}
+	if err := s.changeThere(ctx, d, j, password); err != nil {
+		return fmt.Errorf("change password of %s: %w", j, err)
+	}
+	s.announcePassword(j, by)
+	return nil
+}
+
+// changeThere changes a password in a directory.
+func (s *Store) changeThere(ctx context.Context, d Directory, j jid.JID, password string) error {
+	p, err := d.Find(ctx, j.Local())
+	if err == nil {
+		var a known
+		err = s.db.Read(ctx, func(r *storage.Reader) (err error) {
+			a, err = find(r, j.Domain(), p)
+			return err
+		})
+		if err == nil && a.jid != j { // the name is somebody else's there by now
+			err = ErrElsewhere
+		}
+	}
+	if err == nil {
+		done := s.revoke(j)
+		defer done()
+		err = d.SetPassword(ctx, p, password)
+	}
+	if f, ok := errors.AsType[*sasl.Failure](err); ok {
+		err = fmt.Errorf("%w: %w", ErrElsewhere, f)
+	}
+	return err
 }
 
 func (s *Store) announcePassword(j jid.JID, by session.ID) {

@@ -116,24 +116,29 @@ func (s Slot[T]) SetLive(a *Actor, v T) { a.vals.set(s.name, v) }
 
 // State is what the store says of an account.
 type State struct {
-	ID       int64 // 0: there is no such account
-	Disabled bool
-	Admin    bool
-	last     int64 // log-in that is noted, Unix milliseconds; 0: none
-	vals     values
+	ID        int64 // 0: there is no such account, or it is a temporary one
+	Disabled  bool
+	Admin     bool
+	Temporary bool  // it lasts as long as its session; nothing of it is stored
+	last      int64 // log-in that is noted, Unix milliseconds; 0: none
+	vals      values
 }
 
-// Part reads what an engine keeps of an account. It is called only for accounts
-// that exist.
+// Part reads what an engine keeps of an account. It is called for accounts that
+// exist, and for temporary ones, of which there is nothing to be read.
 type Part func(r *storage.Reader, st *State) error
 
 // Load reads the state of an account, all of it from one snapshot.
 func (s *Store) Load(ctx context.Context, j jid.JID, parts []Part) (*State, error) {
 	st := new(State)
+	temporary := s.Temporary(j)
 	err := s.db.Read(ctx, func(r *storage.Reader) error {
 		*st = State{}
 		err := r.QueryRow(`SELECT id, disabled, admin, last_login FROM account WHERE jid = $1`, j.String()).
 			Scan(&st.ID, &st.Disabled, &st.Admin, &st.last)
+		if st.Temporary = temporary; temporary && errors.Is(err, storage.ErrNotFound) {
+			err = nil
+		}
 		if errors.Is(err, storage.ErrNotFound) {
 			return nil
 		}
@@ -175,8 +180,21 @@ func NewActor(j jid.JID, st *State, prev *Actor) *Actor {
 // ID is the account's number, which is never another's; 0 if it does not exist.
 func (a *Actor) ID() int64 { return a.state.ID }
 
-// Exists reports whether there is such an account; it may be locked.
+// Exists reports whether there is such an account, of which something may be
+// stored; it may be locked.
 func (a *Actor) Exists() bool { return a.state.ID != 0 }
+
+// Temporary reports whether the account lasts as long as its session. Then it does
+// not exist: whoever keeps something of accounts keeps nothing of it.
+func (a *Actor) Temporary() bool { return a.state.Temporary }
+
+// Known reports whether somebody is meant by the address, for whoever is there: an
+// account that exists, or a temporary one.
+func (a *Actor) Known() bool { return a.Exists() || a.Temporary() }
+
+// Vanish makes a temporary account one that never was, once it has no session. It
+// is used in effects.
+func (a *Actor) Vanish() { a.state, a.vals = new(State), nil }
 
 // Disabled reports whether the account is locked out.
 func (a *Actor) Disabled() bool { return a.state.Disabled }

@@ -76,9 +76,15 @@ func (b Backend) Plain(ctx context.Context, username, password string) error {
 		p, err := d.Check(ctx, username, password)
 		return b.directory(ctx, username, p, err)
 	}
-	k, err := b.SCRAM(ctx, username, sasl.SHA256)
+	k, hash, err := b.s.plain(ctx, username, b.domain)
 	if err != nil {
 		return err
 	}
-	return b.s.CheckPassword(ctx, k, sasl.SHA256, password)
+	return b.s.CheckPassword(ctx, k, hash, password)
+}
+
+// PlainHash returns the hash of the keys by which Plain checks a password.
+func (b Backend) PlainHash(ctx context.Context, username string) (string, error) {
+	_, hash, err := b.s.plain(ctx, username, b.domain)
+	return hash, err
 }

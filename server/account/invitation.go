@@ -153,6 +153,9 @@ func (s *Store) Redeem(ctx context.Context, j jid.JID, password string, k Ticket
 	if err := s.own(j); err != nil {
 		return i, fmt.Errorf("create account %s: %w", j, err)
 	}
+	if s.reserved(j) {
+		return i, fmt.Errorf("create account %s: %w", j, ErrExists)
+	}
 	keys, err := s.keys(ctx, password)
 	if err != nil {
 		return i, err

@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 
 	"kith/server/storage"
@@ -87,6 +88,28 @@ func (s *Store) read(ctx context.Context, j jid.JID, hash string) (k sasl.Keys, 
 			j.String(), hash).Scan(&k.Salt, &k.Iterations, &k.StoredKey, &k.ServerKey)
 	})
 	return k, err
+}
+
+// plain returns the keys by which a password is checked, and their hash: those of
+// SHA-256, which most have, or what the account has; made up if there are none.
+func (s *Store) plain(ctx context.Context, username, domain string) (k sasl.Keys, hash string, err error) {
+	j, err := jid.New(username, domain, "")
+	if err != nil { // no account has such a name
+		return sasl.FakeKeys(s.secret, username+"@"+domain, sasl.SHA256, Iterations), sasl.SHA256, nil //nolint:nilerr // who asks must not learn it
+	}
+	err = s.db.Read(ctx, func(r *storage.Reader) error {
+		return r.QueryRow(`SELECT c.hash, c.salt, c.iterations, c.stored_key, c.server_key FROM credential c
+			JOIN account a ON a.id = c.account WHERE a.jid = $1 AND NOT a.disabled
+			ORDER BY CASE c.hash WHEN $2 THEN 0 WHEN $3 THEN 1 ELSE 2 END LIMIT 1`, j.String(), sasl.SHA256, sasl.SHA512).
+			Scan(&hash, &k.Salt, &k.Iterations, &k.StoredKey, &k.ServerKey)
+	})
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return sasl.FakeKeys(s.secret, j.String(), sasl.SHA256, Iterations), sasl.SHA256, nil
+	case err != nil:
+		return sasl.Keys{}, "", fmt.Errorf("read keys of %s: %w", j, err)
+	}
+	return k, hash, nil
 }
 
 // CheckPassword checks a password against keys, when it is its turn. A wrong one

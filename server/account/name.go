@@ -28,6 +28,9 @@ func (s *Store) Available(ctx context.Context, j jid.JID) error {
 	if lookalike.Mixed(j.Local()) {
 		return ErrMixed
 	}
+	if s.reserved(j) {
+		return ErrExists
+	}
 	return s.db.Read(ctx, func(r *storage.Reader) error {
 		var id int64
 		err := r.QueryRow(`SELECT id FROM account WHERE jid = $1`, j.String()).Scan(&id)

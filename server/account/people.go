@@ -20,15 +20,21 @@ type People struct {
 	Directory Directory
 	// Issuer, if it is not nil, gives tokens to some.
 	Issuer Issuer
+	// Anonymous lets in who has no account, with one that lasts as long as the session.
+	Anonymous bool
 }
 
-// Directory knows the people of a host. Both methods refuse by a *sasl.Failure of
+// Directory knows the people of a host. Its methods refuse by a *sasl.Failure of
 // sasl.NotAuthorized; any other error says that the directory cannot be asked.
 type Directory interface {
 	// Check returns who a user is, if that is his password.
 	Check(ctx context.Context, username, password string) (Person, error)
 	// Find returns who a user is, if he may log in.
 	Find(ctx context.Context, username string) (Person, error)
+	// SetPassword changes the password of a person whom Find has returned. It fails
+	// with ErrElsewhere if it may not, with ErrPassword or sasl.ErrCredentials if that
+	// is none for it.
+	SetPassword(ctx context.Context, p Person, password string) error
 }
 
 // Issuer verifies tokens.
@@ -71,6 +77,9 @@ var (
 // which a directory or an issuer of tokens decides.
 var ErrElsewhere = errors.New("the account is logged in to by what is kept elsewhere")
 
+// ErrPassword is returned for a password that the directory does not take.
+var ErrPassword = errors.New("the directory does not take this password")
+
 // SetPeople sets where people come from, by domain, for log-ins that begin later.
 func (s *Store) SetPeople(people map[string]People) { s.people.Store(&people) }
 
@@ -99,6 +108,9 @@ func (b Backend) Mechanisms() []string {
 	}
 	if b.people.Issuer != nil {
 		out = append(out, sasl.OAuthBearer)
+	}
+	if b.people.Anonymous {
+		out = append(out, sasl.Anonymous)
 	}
 	return append(out, sasl.Plain)
 }

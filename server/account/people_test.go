@@ -40,6 +40,17 @@ func (e elsewhere) Check(ctx context.Context, username, password string) (accoun
 	return e.Find(ctx, username)
 }
 
+func (e elsewhere) SetPassword(_ context.Context, p account.Person, password string) error {
+	switch password {
+	case "not here":
+		return account.ErrElsewhere
+	case "weak":
+		return account.ErrPassword
+	}
+	e.people["changed"] = account.Person{Username: p.Username, Subject: p.Subject, Source: password}
+	return nil
+}
+
 func (e elsewhere) Token(ctx context.Context, token string) (account.Person, error) {
 	p, err := e.Find(ctx, token)
 	if err != nil && e.err == nil {

@@ -2,9 +2,9 @@ package c2s
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"runtime/debug"
-	"time"
 
 	"golang.org/x/time/rate"
 
@@ -134,13 +134,16 @@ func (c *client) steps(host jid.JID) []negotiate.Step {
 func (c *client) sasl(host jid.JID, asks bool) negotiate.SASL {
 	accounts := c.server.accounts.Backend(host)
 	login := &factor.Login{Backend: accounts, Store: c.server.factors, Host: host, Asks: asks}
-	return negotiate.SASL{Backend: guard{login, c, host}, Only: accounts.Mechanisms(), Refused: c.refused, Certified: c.certified()}
+	return negotiate.SASL{Backend: guard{login, c, host}, Only: accounts.Mechanisms(), Refused: c.refused, Accepted: c.accepted, Certified: c.certified()}
 }
 
 // Bind implements negotiate.Binder: the owner of the account learns of the
 // session.
 func (c *client) Bind(ctx context.Context, user jid.JID, resource string) (jid.JID, error) {
 	c.proved(ctx, user)
+	if !c.temporary.IsZero() { // XEP-0175 §3, the first rule
+		resource = rand.Text()
+	}
 	full, err := user.WithResource(resource)
 	if err != nil {
 		return jid.JID{}, stanza.ErrBadRequest
@@ -158,13 +161,8 @@ func (c *client) Bind(ctx context.Context, user jid.JID, resource string) (jid.J
 	return s.JID, nil
 }
 
-// proved notes that the client has logged in. What was guessed of the password
-// before is forgotten, unless it was by a token, which says nothing of the password:
-// a device does not help who guesses.
+// proved notes by what the client has logged in.
 func (c *client) proved(ctx context.Context, user jid.JID) {
-	if c.guessed {
-		c.server.byName.Succeeded(user.String())
-	}
 	if c.proof == nil {
 		return
 	}
@@ -173,15 +171,12 @@ func (c *client) proved(ctx context.Context, user jid.JID) {
 	}
 }
 
-// attempt notes that the client tries to log in, by what, and to which account, if
-// it has said so.
-func (c *client) attempt(by account.Method, name string) {
-	c.by, c.tried, c.guessed, c.proof, c.agent = by, name, by != account.ByToken, nil, negotiate.UserAgent{}
-}
-
 // means returns what the client has logged in by; nil: by the password, and it does
-// not say what it is.
+// not say what it is, or by nothing.
 func (c *client) means(user jid.JID) *account.Means {
+	if c.by == 0 {
+		return nil
+	}
 	m := account.Means{By: c.by, Device: c.server.accounts.Device(user, c.agent.ID), Software: c.agent.Software, Name: c.agent.Device}
 	if c.proof != nil && c.proof.ByApp() {
 		m.By, m.App = account.ByApp, c.proof.App()
@@ -242,100 +237,4 @@ func (c *client) early(h *module.Host) negotiate.Register {
 		return nil, stanza.ErrNotAllowed
 	}
 	return r
-}
-
-// refused counts a failed attempt to log in.
-func (c *client) refused(_ context.Context, st *negotiate.State, f *sasl.Failure) {
-	s := c.server
-	if f.Condition != sasl.NotAuthorized {
-		if f.Err != nil {
-			s.log.Warn("log-in failed", "stream", st.ID, "remote", c.conn.RemoteAddr().String(), "account", c.tried, "error", f.Err)
-		}
-		return
-	}
-	s.failedLogins.Add(1)
-	now := time.Now()
-	if c.tried != "" && c.guessed {
-		s.byName.Failed(c.tried, now)
-	}
-	s.bySource.Failed(c.source, now)
-	s.log.Info("log-in refused", "stream", st.ID, "remote", c.conn.RemoteAddr().String(), "account", c.tried, "why", f.Err)
-}
-
-// guard makes those wait who fail to log in too often.
-type guard struct {
-	*factor.Login
-	c    *client
-	host jid.JID
-}
-
-// SCRAM implements sasl.Backend.
-func (g guard) SCRAM(ctx context.Context, username, hash string) (sasl.Keys, error) {
-	if err := g.pause(ctx, username); err != nil {
-		return sasl.Keys{}, err
-	}
-	g.c.proof = g.Login
-	return g.Login.SCRAM(ctx, username, hash)
-}
-
-// Plain implements sasl.Backend.
-func (g guard) Plain(ctx context.Context, username, password string) error {
-	if err := g.pause(ctx, username); err != nil {
-		return err
-	}
-	g.c.proof = g.Login
-	return g.Login.Plain(ctx, username, password)
-}
-
-// External implements sasl.ExternalBackend. There is nothing to be guessed.
-func (g guard) External(ctx context.Context, username string) error {
-	g.c.attempt(account.ByCertificate, username+"@"+g.host.Domain())
-	g.c.begun = g.c.server.accounts.Moment()
-	return g.Login.External(ctx, username)
-}
-
-// Token implements sasl.TokenBackend. Whose the token is shows when it is
-// verified: before that only the address can have to wait.
-func (g guard) Token(ctx context.Context, token string) (string, error) {
-	g.c.attempt(account.ByGrant, "")
-	now := time.Now()
-	if err := wait(ctx, now, g.c.server.bySource.Wait(g.c.source, now)); err != nil {
-		return "", err
-	}
-	g.c.begun = g.c.server.accounts.Moment()
-	username, err := g.Login.Token(ctx, token)
-	if err == nil {
-		g.c.tried = username + "@" + g.host.Domain()
-	}
-	return username, err
-}
-
-// pause waits for as long as the account or the address has to.
-func (g guard) pause(ctx context.Context, username string) error {
-	return g.c.pause(ctx, username+"@"+g.host.Domain())
-}
-
-// pause waits for as long as the account or the address has to. Both wait alike
-// whether the account exists or not.
-func (c *client) pause(ctx context.Context, name string) error {
-	s, now := c.server, time.Now()
-	c.attempt(account.ByPassword, name)
-	err := wait(ctx, now, max(s.byName.Wait(name, now), s.bySource.Wait(c.source, now)))
-	c.begun = s.accounts.Moment()
-	return err
-}
-
-func wait(ctx context.Context, now time.Time, d time.Duration) error {
-	if d == 0 {
-		return nil
-	}
-	if deadline, ok := ctx.Deadline(); ok && now.Add(d).After(deadline) {
-		return &sasl.Failure{Condition: sasl.TemporaryAuthFailure, Text: "too many failed log-ins; try again later"}
-	}
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

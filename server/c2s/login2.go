@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"kith/server/account"
 	"kith/server/factor"
@@ -87,7 +86,11 @@ var nameInactive = xmltree.Name{Space: ns.CSI, Local: "inactive"}
 // for holds before anybody knows of the session.
 func (c *client) Bind2(ctx context.Context, st *negotiate.State, a *negotiate.Authenticate) (jid.JID, []xmltree.Appender, error) {
 	c.proved(ctx, st.User)
-	full, err := c.server.accounts.Resource(st.User, a.Bind.Tag, a.Agent.ID)
+	tag, agent := a.Bind.Tag, a.Agent.ID
+	if !c.temporary.IsZero() { // XEP-0175 §3, the first rule
+		tag, agent = "", ""
+	}
+	full, err := c.server.accounts.Resource(st.User, tag, agent)
 	if err != nil {
 		return jid.JID{}, nil, err
 	}
@@ -135,13 +138,10 @@ type tokens struct{ c *client }
 // it waits, but who guesses the password of an account does not keep its devices
 // out.
 func (t *tokens) Use(ctx context.Context, user jid.JID, u negotiate.TokenUse, proves func([]byte) bool) (bool, error) {
-	now := time.Now()
-	t.c.attempt(account.ByToken, user.String())
-	t.c.agent = u.Agent
-	if err := wait(ctx, now, t.c.server.bySource.Wait(t.c.source, now)); err != nil {
+	if err := t.c.begin(ctx, account.ByToken, user.String()); err != nil {
 		return false, err
 	}
-	t.c.begun = t.c.server.accounts.Moment()
+	t.c.agent = u.Agent
 	return t.c.server.accounts.UseToken(ctx, user, u, proves)
 }
 

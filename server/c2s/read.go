@@ -16,6 +16,7 @@ import (
 	"kith/server/config"
 	"kith/server/factor"
 	"kith/server/session"
+	"kith/xmpp/jid"
 	"kith/xmpp/negotiate"
 	"kith/xmpp/ns"
 	"kith/xmpp/stanza"
@@ -53,13 +54,12 @@ type client struct {
 	until  time.Time   // the client's certificate holds, if it has logged in by one
 	expiry *time.Timer // then; else nil
 
-	tried   string         // the account that the client last tried to log in to
-	guessed bool           // by what can be guessed
-	begun   account.Moment // of the attempt
-	proof   *factor.Login  // the last by a password; nil if there was none
-	by      account.Method // what it was tried by
-	agent   negotiate.UserAgent
-	cause   error // why the session ended its stream, nil if it did not
+	attempt
+	agent     negotiate.UserAgent // as it has said in the attempt
+	begun     account.Moment      // of the attempt
+	proof     *factor.Login       // the last by a password; nil if there was none
+	temporary jid.JID             // the account that was made for who has none, until it has a session
+	cause     error               // why the session ended its stream, nil if it did not
 }
 
 // end ends the stream. A reader that waits for credit learns it too.

@@ -85,6 +85,9 @@ func (c *client) enable(want negotiate.Enable) {
 // resumed if that is wanted.
 func (c *client) manage(s *session.Session, want negotiate.Enable) (answer negotiate.Enabled) {
 	within := c.config.Limits.Resume
+	if !c.temporary.IsZero() { // who comes back could not prove to be the same
+		within = 0
+	}
 	if want.Resume && within > 0 {
 		if asked := time.Duration(want.Max) * time.Second; want.Max > 0 && asked < within {
 			within = asked

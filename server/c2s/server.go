@@ -85,6 +85,7 @@ func (s *Server) Configure(c *config.Config) {
 	s.waiting.Resize(l.BeforeLogin, l.BeforeLoginPerIP)
 	s.byName.Adjust(l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax)
 	s.bySource.Adjust(4*l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax)
+	s.accounts.LimitTemporary(l.Anonymous, l.AnonymousPerIP)
 }
 
 // Serve accepts connections until the listener is closed; direct says that TLS
@@ -157,6 +158,10 @@ func (s *Server) ended(c *client, err error) {
 	s.mu.Unlock()
 	if c.expiry != nil {
 		c.expiry.Stop()
+	}
+	c.over(drop)
+	if c.session == nil {
+		c.vanish()
 	}
 	s.report(c, err)
 	s.wg.Done()

@@ -127,14 +127,16 @@ func (c *conn) proved(el xmltree.Element, secret string) bool {
 	if ap, err := netip.ParseAddrPort(from.String()); err != nil || ap.Addr().Unmap().IsLoopback() {
 		return right
 	}
-	failed, source, now := c.server.failed, limit.Source(from), time.Now()
-	switch {
-	case failed.Wait(source, now) > 0:
+	failed, source := c.server.failed, limit.Source(from)
+	ctx, cancel := context.WithTimeout(context.Background(), 0)
+	defer cancel()
+	if failed.Begin(ctx, source) != nil { // he would have to wait
 		return false
-	case right:
-		failed.Succeeded(source)
-	default:
-		failed.Failed(source, now)
+	}
+	if right {
+		failed.Succeed(source)
+	} else {
+		failed.Fail(source, time.Now())
 	}
 	return right
 }

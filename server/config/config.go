@@ -106,6 +106,10 @@ type Host struct {
 	Key string `toml:"key" example:"\"/etc/kith/example.org.key\""`
 	// Who may make an account on this host: "invite", "open" or "closed". Not set: as in [registration].
 	Registration Mode `toml:"registration" example:"\"closed\""`
+	// Whether people may come without an account (SASL ANONYMOUS), and whom they reach: "no", nobody comes so; "local", whoever is
+	// on this server; "everywhere", other servers' people too. They get an address that lasts as long as they stay, and
+	// nothing of them is stored. Not set: "no". See [accounts](accounts.md).
+	Anonymous Reach `toml:"anonymous" example:"\"local\""`
 	// Addresses that people can turn to (XEP-0157), lists of URIs: admin, abuse, feedback, sales, security, status, support.
 	Contact Contact `toml:"contact" example:"{ admin = [\"xmpp:admin@example.org\"], abuse = [\"mailto:abuse@example.org\"] }"`
 }
@@ -144,6 +148,16 @@ const (
 	Open   Mode = "open"   // anybody
 	Closed Mode = "closed" // nobody; accounts are made with kith account create
 	Invite Mode = "invite" // who has an invitation, made with kith invite
+)
+
+// Reach says whom people without an account reach.
+type Reach string
+
+// The reaches; the empty one is Nowhere.
+const (
+	Nowhere    Reach = "no"         // nobody logs in without an account
+	Here       Reach = "local"      // who is on this server: its hosts, their services, its components
+	Everywhere Reach = "everywhere" // other servers too
 )
 
 // Registration is the table [registration].
@@ -240,4 +254,13 @@ func (c *Config) RegistrationMode(host jid.JID) Mode {
 		return h.Registration
 	}
 	return c.Registration.Mode
+}
+
+// AnonymousReach returns whom people without an account reach on a host. Without the module that holds them to it, there are
+// none.
+func (c *Config) AnonymousReach(host jid.JID) Reach {
+	if r := c.Host[host.Domain()].Anonymous; r != "" && c.ModuleEnabled("anonymous") {
+		return r
+	}
+	return Nowhere
 }

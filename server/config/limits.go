@@ -38,6 +38,11 @@ type Limits struct {
 	// The longest wait after failed log-ins.
 	LoginBackoffMax time.Duration `toml:"login_backoff_max"`
 
+	// How many people may be here without an account (SASL ANONYMOUS), where a host allows that.
+	Anonymous int `toml:"anonymous"`
+	// How many of them may have one address (an IPv4 address, an IPv6 /64).
+	AnonymousPerIP int `toml:"anonymous_per_ip"`
+
 	// How long a client may be silent before the server pings it.
 	PingAfter time.Duration `toml:"ping_after"`
 	// How long the server waits for the answer to a ping before it takes the connection for dead.
@@ -87,6 +92,9 @@ func defaultLimits() Limits {
 		LoginFailures:    5,
 		LoginBackoff:     time.Second,
 		LoginBackoffMax:  5 * time.Minute,
+
+		Anonymous:      1000,
+		AnonymousPerIP: 5,
 
 		PingAfter: 5 * time.Minute,
 		PingWait:  time.Minute,

@@ -63,6 +63,9 @@ type LDAP struct {
 	AdminGroup string `toml:"admin_group" example:"\"cn=it,ou=groups,dc=example,dc=org\""`
 	// Whether somebody gets the account of his name that was made here. Its password is forgotten then.
 	Adopt bool `toml:"adopt"`
+	// Whether people may change their password in the directory from their client (XEP-0077), by RFC 3062. bind_dn has to be
+	// allowed that there; the directory is not told the old password. Not set: they may not.
+	PasswordChange bool `toml:"password_change"`
 	// How many connections to the directory there are at most; who logs in waits for one. Not set: 4.
 	Connections int `toml:"connections" example:"8"`
 	// How long the directory may take for an answer. Not set: 5s.
@@ -187,6 +190,9 @@ func (d *decoder) ldap(at path, l LDAP) {
 		d.invalid(at.with("filter"), "wanted {name} in it, got "+show(l.Filter))
 	case l.DN != "" && !strings.Contains(l.DN, "{name}"):
 		d.invalid(at.with("dn"), "wanted {name} in it, got "+show(l.DN))
+	}
+	if l.PasswordChange && l.BindDN == "" {
+		d.invalid(at.with("password_change"), "wanted bind_dn with it: the directory has to let somebody change passwords")
 	}
 	if l.Connections < 1 || l.Connections > 64 {
 		d.invalid(at.with("connections"), "wanted 1 to 64, got "+strconv.Itoa(l.Connections))

@@ -39,6 +39,7 @@ func TestPeopleErrors(t *testing.T) {
 		{"a dn for everybody", in(ldapTable, "base = \"ou=people\"", "dn = \"uid=x\""), `wanted {name} in it, got "uid=x"`},
 		{"a name without a password", in(ldapTable, "base", "bind_dn = \"cn=kith\"\nbase"), `wanted password_file with it`},
 		{"a password without a name", in(ldapTable, "base", "password_file = \"key.pem\"\nbase"), `wanted bind_dn with it`},
+		{"passwords changed by nobody", in(ldapTable, "base", "password_change = true\nbase"), `wanted bind_dn with it: the directory has to let somebody change passwords`},
 		{"an empty password", in(ldapTable, "base", "bind_dn = \"cn=kith\"\npassword_file = \"empty\"\nbase"), `is empty`},
 		{"a password that is not there", in(ldapTable, "base", "bind_dn = \"cn=kith\"\npassword_file = \"no\"\nbase"), `cannot read no`},
 		{"many connections", in(ldapTable, "base", "connections = 65\nbase"), `wanted 1 to 64, got 65`},

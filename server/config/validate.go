@@ -69,6 +69,11 @@ func (d *decoder) hostTables(c *Config) {
 		if h.Registration != "" {
 			d.mode(at.with("registration"), h.Registration)
 		}
+		switch h.Anonymous {
+		case "", Nowhere, Here, Everywhere:
+		default:
+			d.invalid(at.with("anonymous"), `wanted "no", "local" or "everywhere", got `+show(string(h.Anonymous)))
+		}
 		d.contacts(at.with("contact"), h.Contact)
 	}
 }
@@ -235,6 +240,7 @@ func (d *decoder) limits(l *Limits) {
 		"elements": l.Elements, "attributes": l.Attributes, "namespaces": l.Namespaces, "handshakes": l.Handshakes,
 		"before_login_per_ip": l.BeforeLoginPerIP, "before_login": l.BeforeLogin, "login_failures": l.LoginFailures,
 		"sessions": l.Sessions, "unacked_stanzas": l.UnackedStanzas, "credit": l.Credit,
+		"anonymous": l.Anonymous, "anonymous_per_ip": l.AnonymousPerIP,
 	} {
 		d.least(at(key), n, 1)
 	}

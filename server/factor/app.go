@@ -244,14 +244,18 @@ func (l *Login) add(ctx context.Context, username, hash string, k *sasl.Keys) er
 
 // Plain implements sasl.Backend.
 func (l *Login) Plain(ctx context.Context, username, password string) error {
-	k, err := l.SCRAM(ctx, username, sasl.SHA256)
+	hash, err := l.PlainHash(ctx, username)
+	if err != nil {
+		return err
+	}
+	k, err := l.SCRAM(ctx, username, hash)
 	if err != nil {
 		return err
 	}
 	if !l.enabled {
 		return l.Backend.Plain(ctx, username, password)
 	}
-	return l.Store.accounts.CheckPassword(ctx, k, sasl.SHA256, password)
+	return l.Store.accounts.CheckPassword(ctx, k, hash, password)
 }
 
 // Used notes that the app password by which somebody has logged in was used.

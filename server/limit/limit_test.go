@@ -51,45 +51,6 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-func TestBackoff(t *testing.T) {
-	b := NewBackoff(2, time.Second, 5*time.Second)
-	now := time.Unix(1000, 0)
-	for i, want := range []time.Duration{0, 0, time.Second, 2 * time.Second, 4 * time.Second, 5 * time.Second, 5 * time.Second} {
-		b.Failed("x", now)
-		if got := b.Wait("x", now); got != want {
-			t.Errorf("after %d failures: wait %v, want %v", i+1, got, want)
-		}
-	}
-	if got := b.Wait("y", now); got != 0 {
-		t.Errorf("another source waits %v", got)
-	}
-	if got := b.Wait("x", now.Add(4*time.Second)); got != time.Second {
-		t.Errorf("4 s later: wait %v, want 1s", got)
-	}
-	b.Failed("x", now.Add(time.Minute)) // long ago: counts anew
-	if got := b.Wait("x", now.Add(time.Minute)); got != 0 {
-		t.Errorf("a minute later: wait %v, want 0", got)
-	}
-	for range 5 {
-		b.Failed("x", now.Add(time.Minute))
-	}
-	b.Succeeded("x")
-	if got := b.Wait("x", now.Add(time.Minute)); got != 0 {
-		t.Errorf("after success: wait %v, want 0", got)
-	}
-}
-
-func TestBackoffIsBounded(t *testing.T) {
-	b := NewBackoff(0, time.Second, time.Hour)
-	now := time.Unix(1000, 0)
-	for i := range tableSize + 500 {
-		b.Failed(fmt.Sprint(i), now.Add(time.Duration(i)))
-	}
-	if len(b.by) > tableSize {
-		t.Errorf("%d entries, want at most %d", len(b.by), tableSize)
-	}
-}
-
 func TestRate(t *testing.T) {
 	r := NewRate(2, time.Minute)
 	now := time.Unix(1000, 0)
@@ -139,11 +100,11 @@ func TestLimitsChange(t *testing.T) {
 	b.Failed("x", now)
 	b.Adjust(1, 10*time.Second, time.Minute)
 	b.Failed("x", now)
-	if got := b.Wait("x", now); got != 10*time.Second {
+	if got := waitOf(b, "x", now); got != 10*time.Second {
 		t.Errorf("the second failure of one that is forgiven: wait %v, want 10s", got)
 	}
 	b.Adjust(5, time.Second, time.Minute)
-	if got := b.Wait("x", now); got != 10*time.Second {
+	if got := waitOf(b, "x", now); got != 10*time.Second {
 		t.Errorf("a wait that has begun is %v, want 10s", got)
 	}
 }

@@ -26,7 +26,7 @@ func (t *Transit) Owned() error {
 // Sees reports whether somebody may see the presence of the account in whose lane
 // we are: its owner, and who is subscribed. Those know that it exists.
 func (t *Transit) Sees(who jid.JID) bool {
-	if t.Account == nil || !t.Account.Exists() {
+	if t.Account == nil || !t.Account.Known() {
 		return false
 	}
 	return who.Bare() == t.Account.JID || roster.Of(t.Account).Subscribed(who)
@@ -48,6 +48,13 @@ type Online interface {
 	// SendMany hands one item, which must not change, to many accounts; live leaves
 	// out those that are not in memory: for them the item fails.
 	SendMany(keys []cluster.Key, it cluster.Item, live bool)
+}
+
+// Domains is who knows whose a domain is. A Host's Router is one.
+type Domains interface {
+	// Local reports whether a domain is one of ours: a host's, a component's, or one
+	// below a component's.
+	Local(domain string) bool
 }
 
 // Outside is the way for stanzas that the server makes outside the lanes. A Host's

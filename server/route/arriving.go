@@ -54,7 +54,7 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 		return
 	}
 	st := &host.Stages.Arriving
-	if owner.Exists() && !a.again && (!a.run(st.Check) || !a.run(st.Stamp)) {
+	if owner.Known() && !a.again && (!a.run(st.Check) || !a.run(st.Stamp)) {
 		return
 	}
 	if a.Kind == stanza.Presence && managed(a.Type) {
@@ -65,7 +65,7 @@ func (a *Arriving) Handle(t *cluster.Turn, ac cluster.Actor) {
 	if a.Kind == stanza.Message {
 		typ = a.MessageType()
 	}
-	fate, targets := Choose(a.Kind, typ, a.To, owner.Exists(), a.again, owner.Resources())
+	fate, targets := Choose(a.Kind, typ, a.To, owner.Known(), a.again, owner.Resources())
 	switch fate {
 	case Ignore:
 		a.router.answered(t, a.Stanza)
@@ -143,7 +143,9 @@ func (a *Arriving) run(s module.Steps) bool {
 
 // refuse sends it back.
 func (a *Arriving) refuse(err error) {
-	if !a.read.MayBounce() || a.again {
+	// What was taken before is not sent back: it is kept, unless there is no account
+	// that keeps anything.
+	if !a.read.MayBounce() || a.again && (a.Account == nil || a.Account.Exists()) {
 		return
 	}
 	a.sent = true
@@ -254,7 +256,7 @@ func (r *Router) answer(t *module.Transit, asker *cluster.Asker, to module.Targe
 	}
 	request := t.Stanza
 	switch {
-	case to == module.ToAccount && t.Account != nil && !t.Account.Exists():
+	case to == module.ToAccount && t.Account != nil && !t.Account.Known():
 		refuse(stanza.ErrServiceUnavailable)
 	case answer != nil:
 		payload, err := answer(context.Background(), t)

@@ -74,7 +74,7 @@ type bind struct {
 func (b *bind) Handle(t *cluster.Turn, ac cluster.Actor) {
 	a, s := ac.(*account.Actor), b.session
 	host := b.router.Host(s.JID.Domain())
-	if host == nil || !a.Exists() || a.Disabled() {
+	if host == nil || !a.Known() || a.Disabled() {
 		b.say(t, stanza.ErrNotAllowed)
 		return
 	}
@@ -87,6 +87,10 @@ func (b *bind) Handle(t *cluster.Turn, ac cluster.Actor) {
 		b.end(t, host, a, d, stream.ErrConflict)
 	}
 	if a.Resource(s.ID) == nil {
+		if a.Temporary() && len(a.Resources()) > 0 { // it lasts as long as its session: it has one
+			b.say(t, stanza.ErrNotAllowed)
+			return
+		}
 		if b.room == nil && len(a.Resources()) >= b.Limit {
 			if b.room = longestAway(a); b.room == nil {
 				b.say(t, stanza.ErrResourceConstraint.With("This account has as many sessions as it may have."))
@@ -241,6 +245,12 @@ func (r *Router) unbind(t *cluster.Turn, host *module.Host, a *account.Actor, d 
 	r.run(host.Stages.Leaving.Broadcast, tr, func(error) {})
 	for _, f := range host.Facts.Unbound {
 		f(tr, res)
+	}
+	if a.Temporary() && !a.Busy() {
+		t.After(cluster.EffectFunc(func(*cluster.Turn) {
+			r.accounts.Vanish(a.JID)
+			a.Vanish()
+		}))
 	}
 }
 

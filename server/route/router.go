@@ -102,7 +102,7 @@ type expel struct{}
 
 func (expel) Handle(_ *cluster.Turn, ac cluster.Actor) {
 	a := ac.(*account.Actor)
-	if a.Exists() && !a.Disabled() {
+	if a.Known() && !a.Disabled() {
 		return
 	}
 	for _, res := range a.Resources() {

@@ -144,8 +144,8 @@ func (s SASL2) tokens(ctx context.Context, st *State, l *login, ok *success2) er
 	if used && l.renew && want == "" {
 		want = a.Mechanism
 	}
-	// A token would outlive the certificate.
-	if st.Mechanism == sasl.External {
+	// A token would outlive the certificate, or the account.
+	if st.Mechanism == sasl.External || st.Mechanism == sasl.Anonymous {
 		return nil
 	}
 	if want == "" || a.Agent.ID == "" || !slices.Contains(s.tokenMechanisms(st), want) {

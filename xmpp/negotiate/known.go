@@ -8,7 +8,7 @@ import (
 )
 
 // Known remembers what a client has seen of servers, so that nobody in between can
-// make it content with less (XEP-0474 §6). It must be kept as long as the account
+// make it content with less (XEP-0474 §7). It must be kept as long as the account
 // is.
 type Known interface {
 	// Seen returns what was remembered of the account's server, the zero value if
@@ -21,7 +21,7 @@ type Known interface {
 
 // Seen is what a server is held to.
 type Seen struct {
-	Proved    bool // the password was proved and not shown: PLAIN is refused
+	Proved    bool // the password was proved, or a certificate taken, and not shown: PLAIN is refused
 	Protected bool // SCRAM vouched for the offer: it has to
 	Bound     bool // with channel binding
 }
@@ -43,6 +43,8 @@ func (s SASL) remember(st *State, c sasl.Client) {
 	if m := c.Mechanism(); strings.HasPrefix(m, "SCRAM-") {
 		now.Proved = true
 		now.Bound = now.Bound || isPlus(m)
+	} else if m == sasl.External { // XEP-0474 §7
+		now.Proved = true
 	}
 	if v, ok := c.(interface{ Vouched() bool }); ok && v.Vouched() {
 		now.Protected = true

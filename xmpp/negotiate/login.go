@@ -152,7 +152,7 @@ func (s SASL2) Take(ctx context.Context, st *State, features xmltree.Element) (O
 	offer := features.Child(nameAuthentication)
 	ahead := st.ahead
 	st.ahead = nil
-	if s.Login == nil || !st.User.IsZero() || !st.Conn.Secure() || s.SASL.Credentials.Username == "" || !offer.Exists() && ahead == nil {
+	if s.Login == nil || !st.User.IsZero() || !st.Conn.Secure() || !s.SASL.wanted() || !offer.Exists() && ahead == nil {
 		return Pass, nil
 	}
 	inline := offer.Child(nameInline)
@@ -390,10 +390,14 @@ func (n next) AppendXML(w *xmltree.Writer) {
 // succeeded reads a <success/>.
 func (s SASL2) succeeded(st *State, a *attempt, el xmltree.Element, version string) (Outcome, error) {
 	id, err := jid.Parse(strings.TrimSpace(el.Child(nameAuthorizationID).Text()))
-	if err != nil || id.Bare() != st.own {
+	own := st.own
+	if s.SASL.Credentials.Anonymous && err == nil && id.Local() != "" && id.Host() == own {
+		own = id.Bare().Clone() // XEP-0175 §3: who we are, the server says
+	}
+	if err != nil || id.Bare() != own {
 		return 0, fmt.Errorf("%w: it has let us in as %q", sasl.ErrServer, el.Child(nameAuthorizationID).Text())
 	}
-	st.User, st.Mechanism, st.Agent = st.own, a.client.Mechanism(), a.request.Agent
+	st.User, st.Mechanism, st.Agent = own, a.client.Mechanism(), a.request.Agent
 	s.keep(st, a, el, version)
 	if c := el.Child(NameResumed); c.Exists() && a.request.Resume != nil {
 		h, err := handled(c)

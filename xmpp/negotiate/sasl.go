@@ -41,7 +41,8 @@ type SASL struct {
 	// Backend makes it a server's step.
 	Backend sasl.Backend
 	// Only, if it is not nil, lists the mechanisms that may be offered. OAUTHBEARER
-	// is offered only if it is listed; the Backend must be a sasl.TokenBackend then.
+	// is offered only if it is listed; the Backend must be a sasl.TokenBackend then. So
+	// is ANONYMOUS, with a sasl.AnonymousBackend.
 	Only []string
 	// Attempts is how often a client may fail before the stream is closed; 4
 	// if it is 0.
@@ -51,6 +52,9 @@ type SASL struct {
 	// Refused, if it is not nil, learns of each failure before the client
 	// does. It may take its time, to slow down a peer who guesses.
 	Refused func(ctx context.Context, st *State, failure *sasl.Failure)
+	// Accepted, if it is not nil, learns that the client has proved all that it has to,
+	// before the client does.
+	Accepted func(st *State)
 
 	// Certified, if it is not nil, returns the accounts for which the client has
 	// shown a certificate that is to be believed, for EXTERNAL (XEP-0178). The
@@ -111,18 +115,21 @@ func (s SASL) serverOptions(st *State) sasl.ServerOptions {
 		PlusOffered:   slices.ContainsFunc(s.allowed(sasl.Mechanisms(sasl.ServerOptions{Bindings: bindings, PlusOffered: true})), isPlus),
 		OverTLS:       st.Conn.Secure(),
 		Tokens:        slices.Contains(s.Only, sasl.OAuthBearer),
+		Anonymous:     slices.Contains(s.Only, sasl.Anonymous),
 		MinIterations: s.MinIterations,
 		TLS:           st.tlsVersion(),
 	}
 }
 
 // vouched are the options with what was offered, for SCRAM to vouch for: the same
-// list in both profiles (XEP-0474 §4.1).
+// list in both profiles (XEP-0474 §6.1).
 func (s SASL) vouched(st *State) sasl.ServerOptions {
 	o := s.serverOptions(st)
 	o.Offer = &sasl.Offer{Mechanisms: s.mechanisms(st)}
-	for _, b := range st.channelBindings() {
-		o.Offer.Types = append(o.Offer.Types, b.Type)
+	if slices.ContainsFunc(o.Offer.Mechanisms, isPlus) { // else none are announced
+		for _, b := range st.channelBindings() {
+			o.Offer.Types = append(o.Offer.Types, b.Type)
+		}
 	}
 	return o
 }
@@ -212,6 +219,7 @@ func (s SASL) next(ctx context.Context, st *State, el xmltree.Element) (Outcome,
 	if err := st.checkFrom(st.Header); err != nil {
 		return 0, err
 	}
+	s.accept(st)
 	// The client has nothing to say before it has read the answer.
 	if err := st.Conn.Restart(); err != nil {
 		return 0, err
@@ -244,6 +252,13 @@ func (s SASL) deny(ctx context.Context, st *State, f *sasl.Failure, words xmltre
 	return Handled, nil
 }
 
+// accept tells who wants to know that a client is in.
+func (s SASL) accept(st *State) {
+	if s.Accepted != nil {
+		s.Accepted(st)
+	}
+}
+
 // failureOf hides from the client what is not a failure of its own.
 func failureOf(err error) *sasl.Failure {
 	var f *sasl.Failure
@@ -256,7 +271,7 @@ func failureOf(err error) *sasl.Failure {
 // Take implements Step.
 func (s SASL) Take(ctx context.Context, st *State, features xmltree.Element) (Outcome, error) {
 	offer := features.Child(nameMechanisms)
-	if !st.User.IsZero() || s.Credentials.Username == "" || !offer.Exists() {
+	if !st.User.IsZero() || !s.wanted() || !offer.Exists() {
 		return Pass, nil
 	}
 	client, err := s.choose(ctx, st, s.offerOf(st, features, offer, nameMechanism))
@@ -271,6 +286,9 @@ func (s SASL) Take(ctx context.Context, st *State, features xmltree.Element) (Ou
 	return Restart, st.Conn.Restart()
 }
 
+// wanted reports whether the client has something to log in with.
+func (s SASL) wanted() bool { return s.Credentials.Username != "" || s.Credentials.Anonymous }
+
 // offerOf reads what a server offers in one of the profiles.
 func (s SASL) offerOf(st *State, features, list xmltree.Element, name xmltree.Name) sasl.ClientOptions {
 	o := sasl.ClientOptions{Bindings: st.channelBindings(), OverTLS: st.Conn.Secure(), TLS: st.tlsVersion()}
@@ -279,7 +297,11 @@ func (s SASL) offerOf(st *State, features, list xmltree.Element, name xmltree.Na
 			o.Offered = append(o.Offered, strings.Clone(m.Text()))
 		}
 	}
-	for b := range features.Child(nameBindings).Children() {
+	bindings := features.Child(nameBindings)
+	if bindings.Exists() { // XEP-0474 §6.1 asks for the element, whatever is in it
+		o.BindingTypes = []string{}
+	}
+	for b := range bindings.Children() {
 		if b.Is(nameBinding) {
 			o.BindingTypes = append(o.BindingTypes, strings.Clone(b.Attr("type")))
 		}
@@ -305,7 +327,7 @@ func (s SASL) choose(ctx context.Context, st *State, o sasl.ClientOptions) (sasl
 	if s.Only != nil && !slices.ContainsFunc(s.Only, isPlus) {
 		usable.Bindings = nil // who is not to use channel binding says that it has none
 	}
-	// XEP-0474 §6: who has proved a password once does not show it afterwards.
+	// XEP-0474 §7: who has proved a password once does not show it afterwards.
 	if known.Proved {
 		usable.Offered = slices.DeleteFunc(slices.Clone(usable.Offered), func(m string) bool { return m == sasl.Plain })
 	}

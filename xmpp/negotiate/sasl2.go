@@ -190,6 +190,7 @@ func (s SASL2) next(ctx context.Context, st *State, data []byte) (Outcome, error
 func (s SASL2) finish(ctx context.Context, st *State, data []byte, more xmltree.Appender) (Outcome, error) {
 	l := st.login
 	st.User, st.Mechanism, st.Agent, st.login = l.user, l.exchange.Mechanism(), l.request.Agent, nil
+	s.SASL.accept(st)
 	ok := &success2{data: data, user: l.user}
 	if more != nil {
 		ok.more = append(ok.more, more)

@@ -91,11 +91,12 @@ func TestUpgradeUnbound(t *testing.T) {
 	}
 }
 
-// TestProvedByPassword: only who has proved the password is held to it.
+// TestProvedByPassword: only who has proved the password, or come with a certificate,
+// is held to it (XEP-0474 §7).
 func TestProvedByPassword(t *testing.T) {
 	for mechanism, want := range map[string]Seen{
 		sasl.ScramSHA1: {Proved: true}, sasl.ScramSHA1Plus: {Proved: true, Bound: true},
-		sasl.Plain: {}, sasl.OAuthBearer: {}, sasl.TokenExporter: {}, sasl.External: {},
+		sasl.Plain: {}, sasl.OAuthBearer: {}, sasl.TokenExporter: {}, sasl.Anonymous: {}, sasl.External: {Proved: true},
 	} {
 		m := &memory{}
 		SASL{Known: m}.remember(&State{}, named{mechanism: mechanism})

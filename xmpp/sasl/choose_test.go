@@ -38,8 +38,10 @@ func TestChoose(t *testing.T) {
 		{"types without mechanism", "SCRAM-SHA-256 PLAIN", types(exp), both, true, false, "", "", down},
 		{"types for the mechanisms of tokens", "SCRAM-SHA-256 HT-SHA-256-EXPR", types(exp), both, true, true, sasl.ScramSHA256, "y,,", nil},
 		{"types, and tokens that do not bind", "SCRAM-SHA-256 HT-SHA-256-NONE", types(exp), both, true, true, "", "", down},
-		{"unknown types only", "SCRAM-SHA-256-PLUS SCRAM-SHA-256", types("tls-unique", "x"), both, true, false, "", "", down},
-		{"types that the client has not", "SCRAM-SHA-256-PLUS SCRAM-SHA-256", types(end), []sasl.Binding{exporter}, true, false, "", "", down},
+		{"unknown types only", "SCRAM-SHA-256-PLUS SCRAM-SHA-256", types("tls-unique", "x"), both, true, false, sasl.ScramSHA256, "n,,", nil},
+		{"unknown types only, SASL2", "SCRAM-SHA-256-PLUS SCRAM-SHA-256", types("tls-unique", "x"), both, true, true, sasl.ScramSHA256, "n,,", nil},
+		{"unknown types only, and nothing without", "SCRAM-SHA-256-PLUS PLAIN", types("tls-unique", "x"), both, true, true, "", "", down},
+		{"types that the client has not", "SCRAM-SHA-256-PLUS SCRAM-SHA-256", types(end), []sasl.Binding{exporter}, true, false, sasl.ScramSHA256, "n,,", nil},
 		{"no -PLUS", "SCRAM-SHA-1 SCRAM-SHA-256 PLAIN", nil, both, true, false, sasl.ScramSHA256, "y,,", nil},
 		{"-PLUS of an unknown hash", "SCRAM-SHA3-512-PLUS SCRAM-SHA-256", types(exp), both, true, false, sasl.ScramSHA256, "y,,", nil},
 		{"client without binding", "SCRAM-SHA-256-PLUS SCRAM-SHA-256", types(exp), nil, true, false, sasl.ScramSHA256, "n,,", nil},
@@ -50,7 +52,7 @@ func TestChoose(t *testing.T) {
 		{"without TLS", "PLAIN SCRAM-SHA-1", nil, nil, false, false, sasl.ScramSHA1, "n,,", nil},
 		{"PLAIN over TLS", "PLAIN", nil, both, true, false, sasl.Plain, "", nil},
 		{"PLAIN without TLS", "PLAIN", nil, nil, false, false, "", "", none},
-		{"nothing known", "ANONYMOUS GSSAPI", nil, nil, true, false, "", "", none},
+		{"nothing known, and ANONYMOUS not asked for", "ANONYMOUS GSSAPI", nil, nil, true, false, "", "", none},
 		{"nothing", "", nil, nil, true, false, "", "", none},
 	} {
 		o := sasl.ClientOptions{

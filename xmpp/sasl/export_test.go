@@ -32,9 +32,6 @@ func WeakKeys(hash, password string, salt []byte, iterations int) Keys {
 	return Keys{Salt: salt, Iterations: iterations, StoredKey: h.sum(d.clientKey), ServerKey: d.serverKey}
 }
 
-// Prepare is prepare.
-var Prepare = prepare
-
 // DigestSHA1 is the digest of an offer for SCRAM-SHA-1.
 func DigestSHA1(o Offer) string {
 	h, err := hashNamed(SHA1)

@@ -10,7 +10,7 @@ import (
 	"kith/xmpp/sasl"
 )
 
-// TestOfferDigest: the example of XEP-0474 §4.3.
+// TestOfferDigest: the example of XEP-0474 §6.3.
 func TestOfferDigest(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -66,6 +66,71 @@ func TestVouch(t *testing.T) {
 		if answer, err := c.Next([]byte(test.message)); !errors.Is(err, test.want) || (err != nil) != (answer == nil) {
 			t.Errorf("%s: %v, answer %q, want %v", test.name, err, answer, test.want)
 		}
+	}
+}
+
+// TestUnknownBindings: where no type of channel binding is known that the server has,
+// the client goes without, if the server vouches for having offered just that
+// (XEP-0474 §7, the new rule 6). It does not show its password.
+func TestUnknownBindings(t *testing.T) {
+	t.Parallel()
+	strange := []string{"tls-x", "tls-y"}
+	offered := []string{sasl.ScramSHA256Plus, sasl.ScramSHA256, sasl.Plain}
+	whole := &sasl.Offer{Mechanisms: offered, Types: strange}
+	for _, test := range []struct {
+		name    string
+		offer   *sasl.Offer // that the server vouches for
+		offered []string
+		types   []string
+		want    error
+	}{
+		{"vouched for", whole, offered, strange, nil},
+		{"in another order", whole, []string{sasl.Plain, sasl.ScramSHA256, sasl.ScramSHA256Plus}, []string{"tls-y", "tls-x"}, nil},
+		{"not vouched for", nil, offered, strange, sasl.ErrDowngrade},
+		{"somebody has put others in the place of ours", &sasl.Offer{Mechanisms: offered, Types: []string{sasl.TLSExporter}}, offered, strange, sasl.ErrDowngrade},
+		{"somebody has taken ours away", &sasl.Offer{Mechanisms: offered, Types: append([]string{sasl.TLSExporter}, strange...)}, offered, strange, sasl.ErrDowngrade},
+		{"somebody has added them", &sasl.Offer{Mechanisms: offered}, offered, strange, sasl.ErrDowngrade},
+		{"somebody has added them, and there are none", &sasl.Offer{Mechanisms: offered, Types: []string{}}, offered, strange, sasl.ErrDowngrade},
+		{"only PLAIN is left", whole, []string{sasl.ScramSHA256Plus, sasl.Plain}, strange, sasl.ErrDowngrade},
+	} {
+		for _, sasl2 := range []bool{false, true} {
+			co := sasl.ClientOptions{Offered: test.offered, BindingTypes: test.types, Bindings: both, OverTLS: true, SASL2: sasl2}
+			so := serverOptions(both)
+			// Both ends have the same types, but for what the server calls them.
+			so.Offer, so.PlusOffered = test.offer, true
+			c, s, err := pair(co, so)
+			if err == nil {
+				first, startErr := c.Start()
+				if startErr != nil || !bytes.HasPrefix(first, []byte("n,,")) {
+					t.Errorf("%s: the client begins with %q, %v", test.name, first, startErr)
+				}
+				var challenge []byte
+				if challenge, _, err = s.Next(t.Context(), first); err == nil {
+					var final []byte
+					if final, err = c.Next(challenge); err == nil {
+						if challenge, _, err = s.Next(t.Context(), final); err == nil {
+							_, err = c.Next(challenge)
+						}
+					}
+				}
+			}
+			if !errors.Is(err, test.want) || (err == nil) != (c != nil && c.Done() && s.Username() != "") {
+				t.Errorf("%s, SASL2 %v: %v, want %v", test.name, sasl2, err, test.want)
+			}
+		}
+	}
+	// Who is asked to use a mechanism does not get round it.
+	o := sasl.ClientOptions{Offered: offered, BindingTypes: strange, Bindings: both, OverTLS: true}
+	if _, err := sasl.NewClient(sasl.Plain, sasl.Credentials{Username: "juliet", Password: "r0m30"}, o); !errors.Is(err, sasl.ErrDowngrade) {
+		t.Errorf("PLAIN: %v, want ErrDowngrade", err)
+	}
+}
+
+// TestDigestOfNoTypes: types that were announced and are none are not the same as
+// none announced (XEP-0474 §6.1, the third step).
+func TestDigestOfNoTypes(t *testing.T) {
+	if sasl.DigestSHA1(sasl.Offer{Mechanisms: []string{"A"}}) == sasl.DigestSHA1(sasl.Offer{Mechanisms: []string{"A"}, Types: []string{}}) {
+		t.Error("an empty list of types goes unnoticed")
 	}
 }
 

@@ -13,6 +13,10 @@ import (
 
 var errPrep = errors.New("not allowed by SASLprep")
 
+// Prepare returns a password as it is compared, for who keeps it elsewhere. It fails
+// for one that cannot be logged in with.
+func Prepare(password string) (string, error) { return prepare(password) }
+
 // prepare applies SASLprep (RFC 4013) to a password or a user name.
 //
 // RFC 5802 §2.2 hashes what SASLprep gives, and so do the clients in use. The

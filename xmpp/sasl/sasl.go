@@ -1,5 +1,5 @@
 // Package sasl implements the SASL mechanisms of XMPP for both ends: PLAIN
-// (RFC 4616), EXTERNAL with a client's certificate (RFC 4422 §A, XEP-0178), OAUTHBEARER (RFC 7628), and SCRAM with SHA-1, SHA-256 and
+// (RFC 4616), EXTERNAL with a client's certificate (RFC 4422 §A, XEP-0178), OAUTHBEARER (RFC 7628), ANONYMOUS (RFC 4505), and SCRAM with SHA-1, SHA-256 and
 // SHA-512, each also with channel binding (RFC 5802, RFC 7677, RFC 9266, RFC 5929). For
 // tokens that a server has given to a device (XEP-0484) there is HT-SHA-256.
 //
@@ -24,6 +24,7 @@ import (
 
 // Names of the mechanisms.
 const (
+	Anonymous       = "ANONYMOUS"
 	External        = "EXTERNAL"
 	Plain           = "PLAIN"
 	ScramSHA1       = "SCRAM-SHA-1"
@@ -64,6 +65,9 @@ type Credentials struct {
 	// Token is a bearer token (RFC 6750). With one OAUTHBEARER comes before what
 	// takes a password; it needs none.
 	Token string
+	// Anonymous logs in to no account, by ANONYMOUS and by nothing else; what else
+	// there is, is not used. Without it ANONYMOUS is never chosen.
+	Anonymous bool
 	// Memory, if it is not nil, is asked before a password is hashed.
 	Memory *Memory
 }
@@ -96,6 +100,12 @@ func NewClientOf(mech string, c Credentials, o, whole ClientOptions) (Client, er
 			return nil, fmt.Errorf("%w: EXTERNAL without a certificate, or without TLS", ErrNoMechanism)
 		}
 		return &externalClient{authzid: c.Authzid}, nil
+	}
+	if mech == Anonymous {
+		if !c.Anonymous {
+			return nil, fmt.Errorf("%w: ANONYMOUS was not asked for", ErrNoMechanism)
+		}
+		return new(anonymousClient), nil
 	}
 	if mech == OAuthBearer {
 		if !c.token(o) {
@@ -161,6 +171,9 @@ type ServerOptions struct {
 	// Tokens says that the Backend is a TokenBackend, which takes tokens for this
 	// domain.
 	Tokens bool
+	// Anonymous says that the Backend is an AnonymousBackend, which lets in who has no
+	// account.
+	Anonymous bool
 	// MinIterations is the fewest iterations that keys may have, 10,000 if it
 	// is 0. Accounts that come from a server with weaker keys need it lowered,
 	// to no less than 4,096.
@@ -195,6 +208,12 @@ func NewServer(mech string, b Backend, o ServerOptions) (Server, error) {
 			return nil, &Failure{Condition: EncryptionRequired}
 		}
 		return &oauthServer{backend: tb, opts: o}, nil
+	case mech == Anonymous:
+		ab, ok := b.(AnonymousBackend)
+		if !ok || !o.Anonymous {
+			return nil, &Failure{Condition: InvalidMechanism}
+		}
+		return &anonymousServer{backend: ab}, nil
 	case mech == External:
 		eb, ok := b.(ExternalBackend)
 		if !ok || !o.external() {
@@ -212,7 +231,7 @@ func Mechanisms(o ServerOptions) []string {
 	var out []string
 	for _, m := range strongest {
 		switch {
-		case m == OAuthBearer && (!o.OverTLS || !o.Tokens):
+		case m == OAuthBearer && (!o.OverTLS || !o.Tokens), m == Anonymous && !o.Anonymous:
 		case m == Plain && !o.OverTLS, m == External && !o.external():
 		case isPlus(m) && (!o.PlusOffered || len(usable(o.Bindings)) == 0):
 		default:

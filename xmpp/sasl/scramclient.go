@@ -96,7 +96,7 @@ func (s *scramClient) takeFirst(message string) (string, error) {
 	case first.iterations < clientMinIterations || first.iterations > maxIterations:
 		return "", fmt.Errorf("%w: %d iterations", ErrServer, first.iterations)
 	}
-	if err := s.offer.verify(s.hash, first.offer, first.tls); err != nil {
+	if err := s.offer.verify(s.hash, first.offer, first.tls, s.choice.vouched); err != nil {
 		return "", err
 	}
 	s.vouched = first.offer != ""

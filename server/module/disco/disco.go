@@ -61,6 +61,12 @@ func accountInfo(_ context.Context, t *module.Transit) (xmltree.Appender, error)
 	if name := t.Payload().Attr("node"); name != "" {
 		return nodeInfo(t, module.ToAccount, name)
 	}
+	if t.Account.Temporary() { // XEP-0175 §5; what else accounts have, it has not
+		return &xdisco.Info{
+			Identities: []xdisco.Identity{{Category: "account", Type: "anonymous"}},
+			Features:   []string{ns.DiscoInfo, ns.DiscoItems},
+		}, nil
+	}
 	return t.Host.AccountInfo(), nil
 }
 

@@ -59,7 +59,7 @@ func (r *register) password(t *module.Transit, q *xregister.Query) (reader, erro
 		return nil, stanza.ErrResourceConstraint.With("The password was changed too often just now. Try again later.")
 	}
 	return func(ctx context.Context) (xmltree.Appender, error) {
-		if err := r.host.Accounts.SetPassword(ctx, own, password, by); err != nil {
+		if err := r.host.Accounts.ChangePassword(ctx, own, password, by); err != nil {
 			return nil, failed(err)
 		}
 		return nil, nil

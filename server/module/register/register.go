@@ -106,6 +106,8 @@ func failed(err error) error {
 		return conflict()
 	case errors.Is(err, account.ErrElsewhere):
 		return stanza.ErrNotAllowed.With("The password of this account is not kept here. Change it where you have got it.")
+	case errors.Is(err, account.ErrPassword):
+		return stanza.ErrNotAcceptable.With("The directory does not take this password. Choose another one.")
 	case errors.Is(err, account.ErrMixed):
 		return stanza.ErrNotAcceptable.With("This name mixes scripts, so that it could be taken for another one.")
 	case errors.Is(err, account.ErrNoInvitation):

@@ -25,7 +25,7 @@ type Directory struct {
 	Passwords map[string]string   // by DN
 	Entries   map[string][]string // below ou=people: DNs, by the filter that finds them
 	Groups    map[string][]string // DNs of members, by DN
-	Codes     map[string]uint16   // answered in place of what is asked: "bind", "search"
+	Codes     map[string]uint16   // answered in place of what is asked: "bind", "search", "password"
 	Silent    bool                // it reads, and answers nothing
 	asked     []string
 	conns     []net.Conn
@@ -86,7 +86,7 @@ func (d *Directory) Accepted() (n int) {
 }
 
 // Took returns what it was asked since the last time: filters, "bind " with a DN,
-// "starttls".
+// "starttls", "password " with a DN.
 func (d *Directory) Took() (asked []string) {
 	d.Set(func() { asked, d.asked = d.asked, nil })
 	return asked
@@ -112,9 +112,8 @@ func (d *Directory) serve(c net.Conn) {
 				out = append(out, entry(id, dn))
 			}
 			out = append(out, response(id, ldap.ApplicationSearchResultDone, code))
-		case ldap.ApplicationExtendedRequest: // STARTTLS, which it has not
-			d.asked = append(d.asked, "starttls")
-			out = append(out, response(id, ldap.ApplicationExtendedResponse, ldap.LDAPResultProtocolError))
+		case ldap.ApplicationExtendedRequest:
+			out = append(out, response(id, ldap.ApplicationExtendedResponse, d.extended(op)))
 		default:
 			d.mu.Unlock()
 			return
@@ -126,6 +125,26 @@ func (d *Directory) serve(c net.Conn) {
 			}
 		}
 	}
+}
+
+// extended changes a password (RFC 3062 §2); STARTTLS it has not.
+func (d *Directory) extended(op *ber.Packet) uint16 {
+	if op.Children[0].Data.String() != "1.3.6.1.4.1.4203.1.11.1" {
+		d.asked = append(d.asked, "starttls")
+		return ldap.LDAPResultProtocolError
+	}
+	request, err := ber.DecodePacketErr(op.Children[1].Data.Bytes())
+	if err != nil || len(request.Children) != 2 {
+		d.t.Errorf("a request for another password that cannot be read: %v", err)
+		return ldap.LDAPResultProtocolError
+	}
+	dn, password := request.Children[0].Data.String(), request.Children[1].Data.String()
+	d.asked = append(d.asked, "password "+dn)
+	if code := d.Codes["password"]; code != 0 {
+		return code
+	}
+	d.Passwords[dn] = password
+	return ldap.LDAPResultSuccess
 }
 
 func (d *Directory) bind(op *ber.Packet) uint16 {

@@ -1,0 +1,9 @@
+package anonymous_test
+
+import (
+	"testing"
+
+	"kith/xmpptest"
+)
+
+func TestScenarios(t *testing.T) { xmpptest.Run(t, "testdata/*.xmpp") }
