@@ -51,24 +51,44 @@ func (f *Filter) countNear(r *storage.Reader, b bounds, most int) (int, error) {
 	return n, err
 }
 
-// countFrom returns the same of all, of which a page with others behind it was
-// read from one end: what is in it need not be looked for again.
-func (f *Filter) countFrom(r *storage.Reader, all bounds, p *Page, out *Found) (int, error) {
-	n := len(out.Messages)
-	if n == 0 || n > p.Count {
-		return f.count(r, all, p.Count)
+// around counts what matches in front of a page and behind it, beside what is in
+// it: before is how many are in front, and count is of all, -1 if they are more than
+// are counted. It does not look where the page has shown that there is nothing.
+func (f *Filter) around(r *storage.Reader, all, at bounds, p *Page, out *Found) (before, count int, err error) {
+	first, last := out.Messages[0].ID, out.Messages[len(out.Messages)-1].ID
+	front, behind := bounds{all.lo, min(first, last)}, bounds{max(first, last), all.hi}
+	forward := p.Descending == p.Backwards // by time
+	if at.lo == all.lo && (forward || !out.More) {
+		front = bounds{}
 	}
-	rest, first, last := all, out.Messages[0].ID, out.Messages[n-1].ID
-	if p.Descending == p.Backwards {
-		rest.lo = max(first, last)
-	} else {
-		rest.hi = min(first, last)
+	if at.hi == all.hi && (!forward || !out.More) {
+		behind = bounds{}
 	}
-	more, err := f.count(r, rest, p.Count-n)
-	if more < 0 || err != nil {
-		return more, err
+	if p.Descending {
+		front, behind = behind, front
 	}
-	return n + more, nil
+	count = len(out.Messages)
+	for i, side := range []bounds{front, behind} {
+		n := 0
+		switch {
+		case count > p.Count:
+			n = -1
+		case i == 0 && p.ByIndex:
+			n = p.Index
+		case side != bounds{}:
+			n, err = f.count(r, side, p.Count-count)
+		}
+		if n < 0 || err != nil {
+			return before, -1, err
+		}
+		if count += n; i == 0 {
+			before = n
+		}
+	}
+	if count > p.Count {
+		count = -1
+	}
+	return before, count, nil
 }
 
 // at returns the id of the message of that number, 0 if there are not so many.
@@ -96,31 +116,23 @@ func (f *Filter) at(r *storage.Reader, b bounds, p *Page) (id int64, err error) 
 // a library in wide use takes a page that ends where the set does for the last
 // one, and reads no further backwards.
 func (f *Filter) number(r *storage.Reader, all, at bounds, p *Page, out *Found) (err error) {
-	fromEnd := all == at // of the set
-	switch {
+	n, before := len(out.Messages), 0
+	switch fromEnd := all == at; { // of the set
 	case fromEnd && !out.More:
-		out.Count = len(out.Messages)
-	case fromEnd:
-		out.Count, err = f.countFrom(r, all, p, out)
-	default:
+		out.Count = n
+	case n == 0:
 		out.Count, err = f.count(r, all, p.Count)
-	}
-	if err != nil {
-		return err
+	default:
+		before, out.Count, err = f.around(r, all, at, p, out)
 	}
 	switch {
-	case len(out.Messages) == 0 || p.Backwards:
+	case n == 0 || p.Backwards:
 	case p.ByIndex:
 		out.Index = p.Index
-	case fromEnd:
+	case all == at:
 		out.Index = 0
-	case out.Count < 0:
-	default:
-		before := bounds{all.lo, out.Messages[0].ID}
-		if p.Descending {
-			before = bounds{out.Messages[0].ID, all.hi}
-		}
-		out.Index, err = f.count(r, before, p.Count)
+	case out.Count >= 0:
+		out.Index = before
 	}
 	return err
 }

@@ -196,16 +196,20 @@ func (f *Filter) rows(r *storage.Reader, b bounds, p *Page, forward bool, out *F
 		if err != nil {
 			return err
 		}
-		var m Message
-		if err := row.Scan(&m.ID, &m.Stanza); err != nil {
-			return err
-		}
-		left -= p.Each + len(m.Stanza)
-		if len(out.Messages) == p.Rows || len(out.Messages) > 0 && left < 0 {
+		n := len(out.Messages)
+		if n == p.Rows {
 			out.More = true
 			return nil
 		}
-		out.Messages = append(out.Messages, m)
+		out.Messages = append(out.Messages, Message{})
+		m := &out.Messages[n]
+		if err := row.Scan(&m.ID, &m.Stanza); err != nil {
+			return err
+		}
+		if left -= p.Each + len(m.Stanza); n > 0 && left < 0 {
+			out.Messages, out.More = out.Messages[:n], true
+			return nil
+		}
 	}
 	return nil
 }

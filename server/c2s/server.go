@@ -14,10 +14,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"kith/server/account"
 	"kith/server/cluster"
@@ -223,64 +221,5 @@ func (s *Server) Stats() Stats {
 		Streams: n, Waiting: s.waiting.Taken(), Accepted: s.accepted.Load(), Refused: s.refused.Load(),
 		LoggedIn: s.loggedIn.Load(), FailedLogins: s.failedLogins.Load(), Broken: s.broken.Load(),
 		Resumed: s.resumed.Load(), Resumable: resumable,
-	}
-}
-
-// quiet keeps memory small over a wave of log-ins. Each leaves a lot of garbage
-// among what its session keeps for long; while they last, garbage is collected
-// sooner, so that it does not spread, and once the number of sessions has settled
-// what is free goes back to the system.
-type quiet struct {
-	mu    sync.Mutex // guards what follows
-	timer *time.Timer
-	wave  bool
-	usual int // GC percentage without a wave
-	off   bool
-}
-
-// quietAfter is longer than restAfter: stacks that readers leave behind go back too.
-const quietAfter = 4 * time.Second
-
-// wavePercent is the GC percentage in a wave. 50 makes an idle session of 1,000
-// 10 % smaller than 100 does, for 10 % more CPU in each log-in.
-const wavePercent = 50
-
-func (q *quiet) changed() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.off {
-		return
-	}
-	if !q.wave {
-		q.wave, q.usual = true, debug.SetGCPercent(wavePercent)
-	}
-	if q.timer == nil {
-		q.timer = time.AfterFunc(quietAfter, q.settled)
-		return
-	}
-	q.timer.Reset(quietAfter)
-}
-
-func (q *quiet) settled() {
-	debug.FreeOSMemory()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.calm()
-}
-
-func (q *quiet) calm() {
-	if q.wave {
-		q.wave = false
-		debug.SetGCPercent(q.usual)
-	}
-}
-
-func (q *quiet) stop() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.off = true
-	q.calm()
-	if q.timer != nil {
-		q.timer.Stop()
 	}
 }

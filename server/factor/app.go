@@ -204,11 +204,9 @@ func (l *Login) add(ctx context.Context, username, hash string, k *sasl.Keys) er
 	var apps []int64
 	err = l.Store.db.Read(ctx, func(r *storage.Reader) error {
 		l.enabled, apps, k.Others = false, nil, nil
-		id, err := account.ID(r, j)
-		if err != nil {
-			return err
-		}
-		if err := r.QueryRow(`SELECT enabled FROM factor WHERE account = $1`, id).Scan(&l.enabled); err != nil || !l.enabled {
+		var id int64
+		err := r.QueryRow(`SELECT a.id, f.enabled FROM account a JOIN factor f ON f.account = a.id WHERE a.jid = $1`, j.String()).Scan(&id, &l.enabled)
+		if err != nil || !l.enabled {
 			return err
 		}
 		for row, err := range r.Query(`SELECT app, stored_key, server_key FROM app_key WHERE account = $1 AND hash = $2 AND salt = $3 ORDER BY app`, id, hash, k.Salt) {
@@ -225,7 +223,7 @@ func (l *Login) add(ctx context.Context, username, hash string, k *sasl.Keys) er
 		return nil
 	})
 	switch {
-	case errors.Is(err, account.ErrUnknown), errors.Is(err, storage.ErrNotFound):
+	case errors.Is(err, storage.ErrNotFound):
 		return nil
 	case err != nil:
 		return fmt.Errorf("read the second factor of %s: %w", j, err)

@@ -27,9 +27,12 @@ type cell struct {
 	f    float64
 	s    string
 	b    []byte
+
+	given bool // b is nobody's but this row's
 }
 
-// Scan copies the row's values, in the order of its columns.
+// Scan hands over the row's values, in the order of its columns. It is called once
+// for a row.
 func (row Row) Scan(dest ...any) error {
 	if n := row.r.columns(); n != len(dest) {
 		return fmt.Errorf("scan: the row has %d columns, %d are wanted", n, len(dest))
@@ -173,7 +176,10 @@ func (c *cell) blob() ([]byte, error) {
 	case null:
 		return nil, nil
 	case text, bytes:
-		if c.b != nil {
+		switch {
+		case c.given && c.b != nil:
+			return c.b, nil
+		case c.b != nil:
 			return append([]byte{}, c.b...), nil
 		}
 		return []byte(c.s), nil

@@ -35,7 +35,9 @@ func (Version) Offer(st *State) xmltree.Appender {
 	if !st.User.IsZero() || !st.Conn.Secure() {
 		return nil
 	}
-	sum := sha256.Sum256(xmltree.Marshal(st.offered, ns.Client))
+	w := xmltree.NewWriter(make([]byte, 0, 2<<10), ns.Client)
+	w.Append(st.offered)
+	sum := sha256.Sum256(w.Bytes())
 	st.version = version(base64.RawURLEncoding.EncodeToString(sum[:16]))
 	return st.version
 }

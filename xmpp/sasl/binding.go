@@ -76,15 +76,34 @@ func ServerEndPoint(cert *x509.Certificate) []byte {
 	return w.Sum(nil)
 }
 
+// byStrength are the types of binding that are known, the strongest first.
+var byStrength = [...]string{TLSExporter, TLSServerEndPoint}
+
 // usable returns the bindings of known type that have data: RFC 5802 §7 wants
-// at least one octet. The strongest comes first.
+// at least one octet. The strongest comes first. It is asked often, so that what is
+// in that form already is returned as it is.
 func usable(all []Binding) []Binding {
+	if inForm(all) {
+		return all[:len(all):len(all)]
+	}
 	var out []Binding
-	for _, typ := range []string{TLSExporter, TLSServerEndPoint} {
+	for _, typ := range byStrength {
 		i := slices.IndexFunc(all, func(b Binding) bool { return b.Type == typ && len(b.Data) > 0 })
 		if i >= 0 {
 			out = append(out, all[i])
 		}
 	}
 	return out
+}
+
+func inForm(all []Binding) bool {
+	rest := byStrength[:]
+	for _, b := range all {
+		i := slices.Index(rest, b.Type)
+		if i < 0 || len(b.Data) == 0 {
+			return false
+		}
+		rest = rest[i+1:]
+	}
+	return true
 }

@@ -228,12 +228,13 @@ func NewServer(mech string, b Backend, o ServerOptions) (Server, error) {
 
 // Mechanisms returns the mechanisms that NewServer takes, strongest first.
 func Mechanisms(o ServerOptions) []string {
-	var out []string
+	out := make([]string, 0, len(strongest))
+	plus := o.PlusOffered && len(usable(o.Bindings)) > 0
 	for _, m := range strongest {
 		switch {
 		case m == OAuthBearer && (!o.OverTLS || !o.Tokens), m == Anonymous && !o.Anonymous:
 		case m == Plain && !o.OverTLS, m == External && !o.external():
-		case isPlus(m) && (!o.PlusOffered || len(usable(o.Bindings)) == 0):
+		case isPlus(m) && !plus:
 		default:
 			out = append(out, m)
 		}

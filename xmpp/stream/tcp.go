@@ -286,12 +286,17 @@ func (c *TCP) ioError(err error) error {
 
 // Open implements Transport.
 func (c *TCP) Open(h Header, more ...xmltree.Appender) error {
-	b := appendHeader(nil, h, c.opts.Server)
+	buf := buffers.Get().(*[bufSize]byte)
+	defer buffers.Put(buf)
+	b := appendHeader(buf[:0], h, c.opts.Server)
 	ended := false
+	var w xmltree.Writer
 	for _, a := range more {
 		_, isError := a.(*Error)
 		ended = ended || isError
-		b = append(b, xmltree.Marshal(a, ns.Client)...)
+		w.Reset(b, ns.Client)
+		w.Append(a)
+		b = w.Bytes()
 	}
 	c.wmu.Lock()
 	defer c.wmu.Unlock()

@@ -163,4 +163,15 @@ func TestAllocations(t *testing.T) {
 		w.Reset(buf, nsClient)
 		e.AppendXML(w)
 	})
+	check("splice a message into another element", 0, func() {
+		w.Reset(buf, "urn:xmpp:forward:0")
+		e.AppendXML(w)
+	})
+	kept := []byte(chat)
+	check("splice a message that is kept as bytes", 0, func() {
+		w.Reset(buf, "urn:xmpp:forward:0")
+		if err := w.Stored(nsClient, kept, Limits{}); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

@@ -192,24 +192,37 @@ func Parse(b []byte, limits Limits) (Element, error) {
 // ParseIn is Parse for an element that was written where the default namespace
 // is content, as in a stream.
 func ParseIn(content string, b []byte, limits Limits) (Element, error) {
-	ctx := inClient
-	if content != nsClient {
-		ctx = newContext(content)
+	return parse(b, contextOf(content), limits)
+}
+
+func contextOf(content string) *context {
+	if content == nsClient {
+		return inClient
 	}
-	return parse(b, ctx, limits)
+	return newContext(content)
 }
 
 // inClient is the context of a client's stream.
 var inClient = newContext(nsClient)
 
 func parse(b []byte, ctx *context, limits Limits) (Element, error) {
+	s, b, err := scanDocument(b, ctx, limits)
+	if err != nil {
+		return Element{}, err
+	}
+	defer s.release()
+	return s.element(b), nil
+}
+
+// scanDocument scans a whole document. It returns a scanner that has the element,
+// to be released, and the bytes that it is in.
+func scanDocument(b []byte, ctx *context, limits Limits) (*scanner, []byte, error) {
 	from := spaces(b, 0)
 	if from == len(b) || b[from] != '<' {
-		return Element{}, &SyntaxError{NotWellFormed, "document without element", int64(from)}
+		return nil, nil, &SyntaxError{NotWellFormed, "document without element", int64(from)}
 	}
 	b = b[from:]
 	s := newScanner(ctx, limits.withDefaults(), false)
-	defer s.release()
 	err := s.scan(b)
 	if err == ErrIncomplete {
 		err = s.fail(len(b), NotWellFormed, "document ends too early")
@@ -221,10 +234,11 @@ func parse(b []byte, ctx *context, limits Limits) (Element, error) {
 		err = s.fail(spaces(b, s.pos), NotWellFormed, "content behind the document's element")
 	}
 	if err != nil {
+		s.release()
 		err.(*SyntaxError).Offset += int64(from)
-		return Element{}, err
+		return nil, nil, err
 	}
-	return s.element(b), nil
+	return s, b[:s.pos:s.pos], nil
 }
 
 // Build is the element that a writes: for tests, and for whoever makes XML

@@ -218,11 +218,19 @@ func (e Element) AppendXML(w *Writer) {
 		return
 	}
 	w.endTag()
-	if e.fits(w.space) {
+	switch n := e.node(); {
+	case e.fits(w.space):
 		w.b = append(w.b, e.Raw()...)
-		return
+	case n.ns&(flagDirty|flagContent|flagInherits) == flagInherits:
+		// All that it takes from outside is its default namespace, which its own name
+		// is in: with that declared on it, its bytes mean the same anywhere.
+		name := n.nameStart() + uint32(n.name)
+		w.b = append(w.b, e.t.data[n.start:name]...)
+		w.b = AppendAttr(w.b, "xmlns", e.t.uri(n.ref()))
+		w.b = append(w.b, e.t.data[name:n.end]...)
+	default:
+		e.rewrite(w)
 	}
-	e.rewrite(w)
 }
 
 // Clone is the same element in memory of its own, without what is around it.

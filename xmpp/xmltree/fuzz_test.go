@@ -101,8 +101,15 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		e, err := Parse(in, Limits{})
+		w := NewWriter(nil, "u")
+		if stored := w.Stored("", in, Limits{}); (stored == nil) != (err == nil) || err != nil && len(w.Bytes()) > 0 {
+			t.Fatalf("%q: Stored = %v, Parse = %v; written %q", in, stored, err, w.Bytes())
+		}
 		if err != nil {
 			return
+		}
+		if want := Marshal(e, "u"); !bytes.Equal(w.Bytes(), want) {
+			t.Fatalf("%q is written as %q, want %q", in, w.Bytes(), want)
 		}
 		sameAsOracle(t, in, e)
 	})

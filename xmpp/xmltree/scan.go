@@ -33,6 +33,7 @@ type scanner struct {
 	decls      []uint32 // nodes that declared a namespace first
 	namespaces int      // different ones declared so far
 	table      []uint32 // of names, to find an attribute that came twice
+	tree       tree     // what is written, see Writer.Stored
 }
 
 type state uint8

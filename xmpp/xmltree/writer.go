@@ -151,6 +151,21 @@ func (w *Writer) Raw(b []byte) {
 	}
 }
 
+// Stored writes an element that is kept as bytes, written where the default
+// namespace was content: what AppendXML writes of what ParseIn makes of it, without
+// the element in between. If it cannot be parsed nothing is written.
+func (w *Writer) Stored(content string, b []byte, limits Limits) error {
+	s, b, err := scanDocument(b, contextOf(content), limits)
+	if err != nil {
+		return err
+	}
+	defer s.release()
+	s.tree = tree{data: b, nodes: s.nodes, outer: s.outer}
+	Element{t: &s.tree}.AppendXML(w)
+	s.tree = tree{}
+	return nil
+}
+
 // Append writes a, or nothing if it is nil.
 func (w *Writer) Append(a Appender) {
 	if a != nil {
@@ -160,7 +175,7 @@ func (w *Writer) Append(a Appender) {
 
 // Marshal writes a as it stands where the default namespace is content.
 func Marshal(a Appender, content string) []byte {
-	w := NewWriter(nil, content)
+	w := NewWriter(make([]byte, 0, 128), content) // growing from nothing is most of the work for a small one
 	w.Append(a)
 	return w.Bytes()
 }

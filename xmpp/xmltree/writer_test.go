@@ -1,6 +1,9 @@
 package xmltree
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // writes is an Appender by function.
 type writes func(w *Writer)
@@ -127,6 +130,28 @@ func TestBuild(t *testing.T) {
 	}
 	if _, err := Build(writes(func(w *Writer) { w.Raw([]byte("<a>")) })); err == nil {
 		t.Error("Build of half an element gives no error")
+	}
+}
+
+// What is kept is written as what is parsed, or not at all.
+func TestStored(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"<message to=\"a\"><body>b &amp; c</body><x xmlns='u'/></message>", "<f xmlns='urn:f'><message xmlns='jabber:client' to=\"a\"><body>b &amp; c</body><x xmlns='u'/></message></f>"},
+		{" <message/> ", "<f xmlns='urn:f'><message xmlns='jabber:client'/></f>"},
+		{"<message><body><![CDATA[<]]></body></message>", "<f xmlns='urn:f'><message xmlns='jabber:client'><body>&lt;</body></message></f>"},
+		{"<x xmlns='u'><y/></x>", "<f xmlns='urn:f'><x xmlns='u'><y/></x></f>"},
+		{"<mess", "<f xmlns='urn:f'/>"},
+		{"<message/><message/>", "<f xmlns='urn:f'/>"},
+		{"</message>", "<f xmlns='urn:f'/>"},
+		{"", "<f xmlns='urn:f'/>"},
+	} {
+		w := NewWriter(nil, nsClient)
+		w.Open(Name{"urn:f", "f"})
+		err := w.Stored(nsClient, []byte(c.in), Limits{})
+		w.Close()
+		if got := string(w.Bytes()); got != c.want || (err != nil) != strings.HasSuffix(c.want, "f'/>") {
+			t.Errorf("%q (%v):\n got %s\nwant %s", c.in, err, got, c.want)
+		}
 	}
 }
 

@@ -26,7 +26,13 @@ func BenchmarkPage(b *testing.B) {
 	b.Run("postgres", func(b *testing.B) { benchmarkPage(b, storagetest.Postgres(b), 20_000) })
 }
 
-func benchmarkPage(b *testing.B, db *storage.DB, messages int) {
+const people = 40
+
+var began = time.Date(2020, 4, 20, 14, 0, 0, 0, time.UTC).UnixMilli()
+
+// filled makes an archive and returns what answers a query of its owner.
+func filled(b testing.TB, db *storage.DB, messages int) func(archive.Filter, archive.Page) int {
+	b.Helper()
 	log := slog.New(slog.DiscardHandler)
 	if err := db.Migrate(b.Context(), archive.Migrations()); err != nil {
 		b.Fatal(err)
@@ -44,8 +50,6 @@ func benchmarkPage(b *testing.B, db *storage.DB, messages int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	const people = 40
-	began := time.Date(2020, 4, 20, 14, 0, 0, 0, time.UTC).UnixMilli()
 	var ops []storage.Op
 	for i := range messages {
 		peer := fmt.Sprintf("person%02d@capulet.example", i*7%people)
@@ -53,7 +57,7 @@ func benchmarkPage(b *testing.B, db *storage.DB, messages int) {
 			"<active xmlns='http://jabber.org/protocol/chatstates'/><request xmlns='urn:xmpp:receipts'/><origin-id xmlns='urn:xmpp:sid:0' id='de305d54-75b4-431b-adb2-eb6b9e546013'/></message>", peer, i)
 		ops = append(ops, storage.Op{SQL: `INSERT INTO message (owner, id, peer, resource, outgoing, transit, size, stanza) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 			Args: []any{1, (began + int64(i)*1000) << 20, peer, "balcony", false, false, len(stanza), stanza}})
-		if len(ops) == 1000 {
+		if len(ops) == 1000 || i == messages-1 {
 			if err := db.Commit(ops); err != nil {
 				b.Fatal(err)
 			}
@@ -65,6 +69,11 @@ func benchmarkPage(b *testing.B, db *storage.DB, messages int) {
 			b.Fatal(err)
 		}
 	}
+	return answer
+}
+
+func benchmarkPage(b *testing.B, db *storage.DB, messages int) {
+	answer := filled(b, db, messages)
 	for _, c := range []struct {
 		name   string
 		filter archive.Filter

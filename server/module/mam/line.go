@@ -149,18 +149,16 @@ func (q *request) results(list []archive.Message) []session.Entry {
 		if q.flip {
 			m = &list[len(list)-1-i]
 		}
-		el, err := xmltree.ParseIn(ns.Client, m.Stanza, limits)
-		if err != nil {
-			q.host.Log.Error("stored message cannot be read; it is skipped", "account", q.owner, "id", m.ID, "error", err)
-			continue
-		}
 		begin := len(b)
 		w.Reset(b, ns.Client)
 		result.ID = q.ids.Format(q.filter.Owner, m.ID)
-		result.Forwarded = forward.Forwarded{Stamp: archive.Time(m.ID), Stanza: el}
+		result.Forwarded = forward.Forwarded{Stamp: archive.Time(m.ID)}
 		w.Open(nameMessage)
 		w.Attr("from", from)
-		result.AppendXML(&w)
+		if err := result.AppendStored(&w, m.Stanza, limits); err != nil {
+			q.host.Log.Error("stored message cannot be read; it is skipped", "account", q.owner, "id", m.ID, "error", err)
+			continue
+		}
 		w.Close()
 		b = w.Bytes()
 		// Without a recipient the tail is what stands behind the name.

@@ -26,12 +26,27 @@ type Forwarded struct {
 // AppendXML implements xmltree.Appender. It has a value receiver: it is part of
 // others.
 func (f Forwarded) AppendXML(w *xmltree.Writer) {
+	f.open(w)
+	f.Stanza.AppendXML(w)
+	w.Close()
+}
+
+// AppendStored is AppendXML with a stanza that is kept as bytes in the place of
+// Stanza, see xmltree.Writer.Stored. What was written is of no use if it fails.
+func (f Forwarded) AppendStored(w *xmltree.Writer, stanza []byte, l xmltree.Limits) error {
+	f.open(w)
+	if err := w.Stored(ns.Client, stanza, l); err != nil {
+		return err
+	}
+	w.Close()
+	return nil
+}
+
+func (f Forwarded) open(w *xmltree.Writer) {
 	w.Open(Name)
 	if !f.Stamp.IsZero() {
 		delay.Delay{Stamp: f.Stamp}.AppendXML(w)
 	}
-	f.Stanza.AppendXML(w)
-	w.Close()
 }
 
 // Parse reads the element. Of several stanzas it takes the first; a note of delay

@@ -52,11 +52,27 @@ type Result struct {
 
 // AppendXML implements xmltree.Appender.
 func (r *Result) AppendXML(w *xmltree.Writer) {
+	r.open(w)
+	r.Forwarded.AppendXML(w)
+	w.Close()
+}
+
+// AppendStored is AppendXML with a message that is kept as bytes in the place of
+// Forwarded.Stanza, see xmltree.Writer.Stored. What was written is of no use if it
+// fails.
+func (r *Result) AppendStored(w *xmltree.Writer, message []byte, l xmltree.Limits) error {
+	r.open(w)
+	if err := r.Forwarded.AppendStored(w, message, l); err != nil {
+		return err
+	}
+	w.Close()
+	return nil
+}
+
+func (r *Result) open(w *xmltree.Writer) {
 	w.Open(NameResult)
 	w.AttrOpt("queryid", r.QueryID)
 	w.Attr("id", r.ID)
-	r.Forwarded.AppendXML(w)
-	w.Close()
 }
 
 // ParseResult reads a result.

@@ -10,7 +10,9 @@ var ErrFormat = errors.New("no date and time of XEP-0082")
 
 // Format returns a moment as the DateTime profile has it (XEP-0082 §3.2), in UTC,
 // to the millisecond.
-func Format(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.999Z07:00") }
+func Format(t time.Time) string {
+	return t.UTC().Truncate(time.Millisecond).Format(time.RFC3339Nano) // the layout that package time writes fastest
+}
 
 // Parse reads a DateTime of XEP-0082 §3.2. It is as strict as the text, which
 // time.Parse is not: that takes "7:04:05" and a comma.
