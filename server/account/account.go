@@ -14,7 +14,6 @@ import (
 	"io/fs"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"kith/server/account/lookalike"
 	"kith/server/cluster"
@@ -227,88 +226,6 @@ func insertKeys(tx *storage.Tx, id int64, keys Keys) error {
 	return nil
 }
 
-// SetPassword changes the password of an account; ErrUnknown if there is none,
-// ErrElsewhere if it is not this server that knows by what it is logged in to.
-// Its sessions end, but for the one that asks for it, which may be "".
-func (s *Store) SetPassword(ctx context.Context, j jid.JID, password string, by session.ID) error {
-	if err := s.own(j); err != nil {
-		return fmt.Errorf("set password of %s: %w", j, err)
-	}
-	keys, err := s.keys(ctx, password)
-	if err != nil {
-		return err
-	}
-	done := s.revoke(j)
-	err = s.db.Write(ctx, func(tx *storage.Tx) error {
-		id, err := idOf(tx, j)
-		if err != nil {
-			return err
-		}
-		switch elsewhere, err := linked(tx, id); {
-		case err != nil:
-			return err
-		case elsewhere:
-			return ErrElsewhere
-		}
-		if err := revokeAll(tx, id); err != nil {
-			return err
-		}
-		return insertKeys(tx, id, keys)
-	})
-	done()
-	if err != nil {
-		return fmt.Errorf("set password of %s: %w", j, err)
-	}
-	s.announcePassword(j, by)
-	return nil
-}
-
-// ChangePassword is SetPassword for somebody who changes his own: where there is a
-// directory that allows it, in there. It fails with ErrPassword if that wants
-// another one.
-func (s *Store) ChangePassword(ctx context.Context, j jid.JID, password string, by session.ID) error {
-	d := s.peopleOf(j.Domain()).Directory
-	if d == nil {
-		return s.SetPassword(ctx, j, password, by)
-	}
-	if err := s.changeThere(ctx, d, j, password); err != nil {
-		return fmt.Errorf("change password of %s: %w", j, err)
-	}
-	s.announcePassword(j, by)
-	return nil
-}
-
-// changeThere changes a password in a directory.
-func (s *Store) changeThere(ctx context.Context, d Directory, j jid.JID, password string) error {
-	p, err := d.Find(ctx, j.Local())
-	if err == nil {
-		var a known
-		err = s.db.Read(ctx, func(r *storage.Reader) (err error) {
-			a, err = find(r, j.Domain(), p)
-			return err
-		})
-		if err == nil && a.jid != j { // the name is somebody else's there by now
-			err = ErrElsewhere
-		}
-	}
-	if err == nil {
-		done := s.revoke(j)
-		defer done()
-		err = d.SetPassword(ctx, p, password)
-	}
-	if f, ok := errors.AsType[*sasl.Failure](err); ok {
-		err = fmt.Errorf("%w: %w", ErrElsewhere, f)
-	}
-	return err
-}
-
-func (s *Store) announcePassword(j jid.JID, by session.ID) {
-	s.mu.RLock()
-	f := s.rekeyed
-	s.mu.RUnlock()
-	f(j, by)
-}
-
 func idOf(tx *storage.Tx, j jid.JID) (int64, error) { return ID(&tx.Reader, j) }
 
 // ID returns the id of an account, by which other packages keep what is its;
@@ -432,70 +349,6 @@ func (s *Store) Resume(ctx context.Context) error {
 		}
 	}
 	return err
-}
-
-// Info is what a list shows of an account.
-type Info struct {
-	JID      jid.JID   `json:"jid"`
-	Created  time.Time `json:"created"`
-	Last     time.Time `json:"last,omitzero"` // log-in, to the hour; zero: never
-	Disabled bool      `json:"disabled"`
-	Admin    bool      `json:"admin"`
-}
-
-// List returns all accounts in the order of their addresses.
-func (s *Store) List(ctx context.Context) ([]Info, error) {
-	var out []Info
-	err := s.db.Read(ctx, func(r *storage.Reader) error {
-		for row, err := range r.Query(`SELECT jid, created, last_login, disabled, admin FROM account WHERE jid IS NOT NULL ORDER BY jid`) {
-			if err != nil {
-				return err
-			}
-			var i Info
-			var created, last int64
-			if err := row.Scan(&i.JID, &created, &last, &i.Disabled, &i.Admin); err != nil {
-				return err
-			}
-			i.Created = time.UnixMilli(created).UTC()
-			if last != 0 {
-				i.Last = time.UnixMilli(last).UTC()
-			}
-			out = append(out, i)
-		}
-		return nil
-	})
-	return out, err
-}
-
-// Count returns the number of accounts.
-func (s *Store) Count(ctx context.Context) (n int, err error) {
-	err = s.db.Read(ctx, func(r *storage.Reader) error {
-		return r.QueryRow(`SELECT count(*) FROM account WHERE jid IS NOT NULL`).Scan(&n)
-	})
-	return n, err
-}
-
-// CountByHost returns the number of accounts of each domain that has any. An
-// address without its end, all but the @, is what stands before its domain.
-func (s *Store) CountByHost(ctx context.Context) (map[string]int, error) {
-	counts := make(map[string]int)
-	err := s.db.Read(ctx, func(r *storage.Reader) error {
-		clear(counts)
-		for row, err := range r.Query(`SELECT substr(jid, length(rtrim(jid, replace(jid, '@', ''))) + 1), count(*)
-			FROM account WHERE jid IS NOT NULL GROUP BY 1`) {
-			if err != nil {
-				return err
-			}
-			var domain string
-			var n int
-			if err := row.Scan(&domain, &n); err != nil {
-				return err
-			}
-			counts[domain] = n
-		}
-		return nil
-	})
-	return counts, err
 }
 
 // Key returns the key of the account's actor.
