@@ -197,10 +197,9 @@ func (h *household) ack(d *device) {
 	}
 	h.note("%s acknowledges %d", d.name, d.h)
 	d.c.MustSend(fmt.Sprintf("<a xmlns='urn:xmpp:sm:3' h='%d'/>", d.h))
-	for n := range d.unacked {
-		// A copy counts where the message would have come without the other device.
+	for n, holds := range d.unacked {
 		l := h.letters[n-1]
-		l.held = l.held || d.fit() || l.to == devicesOf+"/"+d.name
+		l.held = l.held || holds
 	}
 	d.acked = d.h
 	clear(d.unacked)

@@ -103,7 +103,7 @@ type device struct {
 	last      map[string]int // by sender and recipient: the last in order
 	want      map[int]bool   // what it must get, and has not
 	may       map[int]bool   // what it may get: who does not look need not have it
-	unacked   map[int]bool   // what it got, but has not acknowledged
+	unacked   map[int]bool   // what it got, but has not acknowledged: whether it holds it then
 	waited    map[int]bool   // what waited for it, or for another
 }
 
@@ -380,7 +380,8 @@ func (h *household) take(d *device, el xmltree.Element) (late *letter) {
 	}
 	l.seen = true
 	if d.acks {
-		d.unacked[n] = true
+		// A copy counts where the message would have come without the other device.
+		d.unacked[n] = d.fit() || l.to == devicesOf+"/"+d.name
 	}
 	switch key := l.from + ">" + l.to; {
 	case d.want[n] || d.may[n]:
