@@ -3,6 +3,7 @@ package server_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -74,20 +75,20 @@ func rows(t *testing.T, s *xmpptest.Server) string {
 	var out strings.Builder
 	err := s.Inside().DB().Read(t.Context(), func(r *storage.Reader) error {
 		out.Reset()
-		var tables []string
-		for row, err := range r.Query(`SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name`) {
-			var name string
+		counts := make(map[string]string) // how to, by the table; SQLite writes it
+		for row, err := range r.Query(`SELECT name, printf('SELECT count(*) FROM "%w"', name) FROM sqlite_master WHERE type = 'table'`) {
+			var name, count string
 			if err == nil {
-				err = row.Scan(&name)
+				err = row.Scan(&name, &count)
 			}
 			if err != nil {
 				return err
 			}
-			tables = append(tables, name)
+			counts[name] = count
 		}
-		for _, name := range tables {
+		for _, name := range slices.Sorted(maps.Keys(counts)) {
 			var n int
-			if err := r.QueryRow("SELECT count(*) FROM " + name).Scan(&n); err != nil { // a table of ours
+			if err := r.QueryRow(counts[name]).Scan(&n); err != nil {
 				return err
 			}
 			fmt.Fprintf(&out, "%s %d\n", name, n)

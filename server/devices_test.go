@@ -195,14 +195,19 @@ func playDevices(t *testing.T, there int, list []act) []string {
 		h.Settle()
 		h.look()
 		if len(h.wrong) > 0 {
-			return append(h.log, h.wrong...)
+			return h.story()
 		}
 	}
 	h.end()
 	if len(h.wrong) > 0 {
-		return append(h.log, h.wrong...)
+		return h.story()
 	}
 	return nil
+}
+
+// story is what has happened, and what was wrong.
+func (h *household) story() []string {
+	return slices.Concat(h.log, h.wrong, []string{"the server's log:", h.Log()})
 }
 
 var peers = []string{"romeo@montague.example/orchard", "nurse@capulet.example/house"}

@@ -43,9 +43,10 @@ func (c *Conn) CloseWrite() error { return c.out.finish() }
 
 // Close implements net.Conn. What the other end has not read yet it still can.
 func (c *Conn) Close() error {
-	c.in.abandon()
+	// Writing ends first: a reader who learns of it must not say good-bye yet.
 	c.out.finish()
 	c.out.shut()
+	c.in.abandon()
 	return nil
 }
 

@@ -433,6 +433,9 @@ func (s *Server) forget(c *Client) {
 	s.clients = slices.DeleteFunc(s.clients, func(other *Client) bool { return other == c })
 }
 
+// Log is what the server has logged until now.
+func (s *Server) Log() string { return s.log.String() }
+
 // buffer is a log that many write.
 type buffer struct {
 	mu sync.Mutex // guards b
