@@ -58,18 +58,29 @@ type outgoing struct {
 }
 
 // connect begins a stream and authenticates it.
-func (s *Server) connect(p pair) (*outgoing, error) {
+func (s *Server) connect(p pair) (o *outgoing, err error) {
 	conf := s.config.Load()
-	plain := s.wantsPlain(p)
-	o, err := s.attempt(conf, p, plain)
-	if err != nil && !plain && refusedUs(err) && s.ctx.Err() == nil {
-		// A certificate that is no good for a client, in the peer's eyes: the domain
-		// can still be proved by dialback.
-		s.log.Info("our certificate was refused; dialback is tried", "from", p.from, "to", p.to, "error", err)
-		s.setPlain(p)
-		return s.attempt(conf, p, true)
-	}
+	err = s.introduced(p, func(plain bool) (err error) {
+		o, err = s.attempt(conf, p, plain)
+		return err
+	})
 	return o, err
+}
+
+// introduced tries something with our certificate. Where that is no good for a client,
+// in the peer's eyes, it tries it without: the domain can still be proved by dialback.
+// What has helped is remembered.
+func (s *Server) introduced(p pair, try func(plain bool) error) error {
+	plain := s.wantsPlain(p)
+	err := try(plain)
+	if err == nil || plain || !refusedUs(err) || s.ctx.Err() != nil {
+		return err
+	}
+	s.log.Info("our certificate was refused; it is tried without", "from", p.from, "to", p.to, "error", err)
+	if err = try(true); err == nil {
+		s.setPlain(p)
+	}
+	return err
 }
 
 // attempt is connect with our certificate or, if it is plain, without.

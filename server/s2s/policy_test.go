@@ -90,6 +90,38 @@ func TestCertificatesFromNowOn(t *testing.T) {
 	}
 }
 
+// TestOurCertificate: who begins a stream, or asks about a key, shows who it is: some
+// listen to nobody whom they do not know. Where the certificate is refused it is tried
+// without, which is remembered.
+func TestOurCertificate(t *testing.T) {
+	for ours, want := range map[string]int{"": 2, "wanted": 2, "refused": 3} {
+		inWorld(t, "", func(w *world) {
+			a := &authoritative{cert: w.certificate(nil, "evil.example"), verdict: says(negotiate.Valid), ours: ours}
+			w.net.Stranger("evil.example", a.serve)
+			for range 2 {
+				p := w.call("evil.example", nil)
+				p.send(resultFrom("evil.example"))
+				if d, _, err := negotiate.ParseDialback(p.must()); err != nil || d.Verdict != negotiate.Valid {
+					w.t.Errorf("our certificate %s: answer %+v, %v", ours, d, err)
+				}
+			}
+			if n := a.count(); n != want {
+				w.t.Errorf("our certificate %s: %d connections for two keys, want %d", ours, n, want)
+			}
+		})
+		inWorld(t, "", func(w *world) {
+			a := &authoritative{cert: w.certificate(nil, "evil.example"), verdict: says(negotiate.Valid), ours: ours}
+			w.net.Stranger("evil.example", a.serve)
+			romeo := w.online()
+			romeo.MustSend("<message to='x@evil.example' id='m'><body>x</body></message>")
+			romeo.ExpectNothing()
+			if got := a.stanzas(); len(got) != 1 || a.count() != want-1 {
+				w.t.Errorf("our certificate %s: it got %q over %d connections, want the message over %d", ours, got, a.count(), want-1)
+			}
+		})
+	}
+}
+
 // counting is a connection that knows how often something was written to it.
 type counting struct {
 	net.Conn
