@@ -291,6 +291,9 @@ func (o *outgoing) element(take *intake, el xmltree.Element) error {
 func (o *outgoing) dialback(d negotiate.Dialback) error {
 	switch {
 	case d.Verdict != "" && !d.Verify && o.answer(d):
+		if !o.allowed() { // since it was asked: who ends such streams may not have seen it
+			return stream.ErrPolicyViolation
+		}
 		return nil
 	case d.Verdict != "":
 		o.s.counts.spoofed.Add(1)

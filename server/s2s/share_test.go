@@ -328,6 +328,44 @@ func TestShareTarget(t *testing.T) {
 	}
 }
 
+// TestShareDeniedMeanwhile: a domain that is denied while its server looks into whether
+// it takes a pair does not come in by that stream.
+func TestShareDeniedMeanwhile(t *testing.T) {
+	for _, config := range []string{"s2s.deny = [\"worse.example\"]", "hosts = [\"montague.example\", \"worse.example\"]"} {
+		inWorld(t, "", func(w *world) {
+			late := make(chan struct{})
+			a := &authoritative{cert: w.certificate(nil, "evil.example", "worse.example"), bidi: true}
+			a.verdict = func(q negotiate.Dialback) []negotiate.Dialback {
+				if q.To == at("worse.example") {
+					a.then = "<message from='x@worse.example' to='romeo@montague.example' type='chat'><body>who</body></message>"
+					<-late
+				}
+				return says(negotiate.Valid)(q)
+			}
+			w.net.Stranger("evil.example", a.serve)
+			w.s.Inside().Federation().SetNetwork(s2s.Network{Resolver: zone{w.net, map[string]string{"worse.example": "evil.example"}}, Connect: w.net.Connect})
+			romeo := w.online()
+			for _, d := range []string{"evil", "worse"} {
+				romeo.MustSend("<message to='x@" + d + ".example' id='" + d + "'><body>x</body></message>")
+				w.s.Settle()
+			}
+			if _, err := w.s.Reload(config); err != nil {
+				w.t.Fatal(err)
+			}
+			close(late)
+			w.s.Pass(2 * time.Second)
+			for _, el := range romeo.Received() {
+				if el.Attr("type") != "error" {
+					w.t.Errorf("%s: %s came", config, el.Raw())
+				}
+			}
+			if st := w.s.Inside().Federation().Stats(); st.Out != 0 {
+				w.t.Errorf("%s: the stream goes on: %+v", config, st)
+			}
+		})
+	}
+}
+
 // TestSharePolicies: that one domain is not wanted any more is no other's business.
 func TestSharePolicies(t *testing.T) {
 	inWorld(t, "", func(w *world) {
