@@ -207,16 +207,16 @@ func (l *link) reach() carrier {
 			l.bounce(func(entry) bool { return true }, err)
 			return nil
 		}
-		wait := l.until.Sub(now)
+		wait, pause := l.until.Sub(now), l.s.pause(l.pair, now)
 		if wait <= 0 {
 			if c := l.s.back(l.pair); c != nil {
 				return c
 			}
-			if c := l.share(); c != nil {
+			if c := l.share(pause <= 0); c != nil {
 				return c
 			}
 		}
-		if wait = max(wait, l.s.pause(l.pair, now)); wait > 0 {
+		if wait = max(wait, pause); wait > 0 {
 			age := l.s.config.Load().S2S.QueueAge
 			l.sleep(min(wait, max(oldest.Add(age).Sub(now), time.Millisecond)))
 			continue

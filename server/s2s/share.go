@@ -55,12 +55,13 @@ func (a along) describe(i *Info) {
 }
 
 // share returns a stream that was begun for another pair and carries this one's stanzas,
-// too; nil if there is none.
-func (l *link) share() carrier {
+// too; nil if there is none. Where it would have to look up where the domain listens, it
+// does so only with look.
+func (l *link) share(look bool) carrier {
 	if l.alone {
 		return nil
 	}
-	o := l.s.companion(l.pair)
+	o := l.s.companion(l.pair, look)
 	if o == nil {
 		return nil
 	}
@@ -78,9 +79,9 @@ func (l *link) share() carrier {
 	return along{o, l.pair}
 }
 
-// companion returns a stream on which a pair may be asked for: to the same domain, or
-// to another one that listens at the same place.
-func (s *Server) companion(p pair) *outgoing {
+// companion returns a stream on which a pair may be asked for: to the same domain or,
+// with look, to another one that listens at the same place.
+func (s *Server) companion(p pair, look bool) *outgoing {
 	conf := s.config.Load()
 	nameless := s.parts.Certificate(p.from) == nil
 	var others []*outgoing
@@ -96,7 +97,7 @@ func (s *Server) companion(p pair) *outgoing {
 		others = append(others, o)
 	}
 	s.mu.Unlock()
-	if len(others) == 0 {
+	if len(others) == 0 || !look {
 		return nil
 	}
 	return s.beside(conf, p.to, others)

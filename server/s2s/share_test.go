@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -364,6 +365,40 @@ func TestShareDeniedMeanwhile(t *testing.T) {
 			}
 		})
 	}
+}
+
+// counted is the network; it counts what it is asked for.
+type counted struct {
+	*xmpptest.Network
+	questions *atomic.Int64
+}
+
+// SRV implements resolve.Resolver.
+func (c counted) SRV(ctx context.Context, name string) (resolve.Answer[resolve.SRV], error) {
+	c.questions.Add(1)
+	return c.Network.SRV(ctx, name)
+}
+
+// TestShareLooksSeldom: while a domain is not tried, what is queued for it has nobody
+// look where it listens.
+func TestShareLooksSeldom(t *testing.T) {
+	inWorld(t, "s2s.require_certificate = false", func(w *world) {
+		w.net.Stranger("evil.example", (&authoritative{cert: w.certificate(nil), verdict: says(negotiate.Valid)}).serve)
+		w.net.Stranger("flaky.example", func(c net.Conn, _ bool) { c.Close() })
+		var questions atomic.Int64
+		w.s.Inside().Federation().SetNetwork(s2s.Network{Resolver: counted{w.net, &questions}, Connect: w.net.Connect})
+		romeo := w.online()
+		romeo.MustSend("<message to='x@evil.example'><body>x</body></message>")
+		w.s.Settle()
+		questions.Store(0)
+		for i := range 100 {
+			romeo.MustSend(fmt.Sprintf("<message to='x@flaky.example' id='%d'><body>x</body></message>", i))
+			w.s.Pass(50 * time.Millisecond)
+		}
+		if n := questions.Load(); n > 20 {
+			w.t.Errorf("%d questions in five seconds, in which it was tried three times", n)
+		}
+	})
 }
 
 // TestSharePolicies: that one domain is not wanted any more is no other's business.
