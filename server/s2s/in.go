@@ -258,11 +258,16 @@ func (c *incoming) domains() []string {
 }
 
 // allowed reports whether the configuration of now has the stream go on. Where it wants
-// certificates those who have proved themselves without one have to do so anew.
+// certificates those who have proved themselves without one have to do so anew; so do
+// those who have by DANE where that is not believed any more.
 func (c *incoming) allowed() bool {
-	strict := c.s.config.Load().S2S.RequireCertificate && !c.conf.S2S.RequireCertificate
+	conf := &c.s.config.Load().S2S
+	strict := conf.RequireCertificate && !c.conf.S2S.RequireCertificate
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.vouched != "" && !conf.Trusted() {
+		return false
+	}
 	for d, how := range c.proved {
 		if !c.s.acceptable(d) || strict && how == negotiate.DialbackMechanism {
 			return false
