@@ -155,9 +155,10 @@ func addresses(ctx context.Context, r resolve.Resolver, host string) ([]netip.Ad
 // takes reports whether a pair may be asked for on the stream. The peer must be one
 // that refuses it without ending the stream. It sees the certificates that were shown
 // when the stream began: ours has to be good for our domain, since some end the stream
-// where it is not; and theirs for theirs.
+// where it is not; and theirs for theirs, still.
 func (o *outgoing) takes(p pair, nameless, strict bool) bool {
-	if !o.st.DialbackErrors || o.conn.Closing() || strict && o.certified(p.to) != nil {
+	if !o.st.DialbackErrors || o.conn.Closing() ||
+		strict && (o.certified(p.to) != nil || p.to != o.pair.to && time.Now().After(o.theirs.until)) {
 		return false
 	}
 	if o.ours == nil && !nameless || o.ours != nil && o.ours.of(domain(p.from)) != nil {

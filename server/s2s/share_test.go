@@ -2,6 +2,7 @@ package s2s_test
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"slices"
@@ -399,6 +400,31 @@ func TestShareLooksSeldom(t *testing.T) {
 			w.t.Errorf("%d questions in five seconds, in which it was tried three times", n)
 		}
 	})
+}
+
+// TestShareExpired: a certificate that has expired since the stream began proves no other
+// domain.
+func TestShareExpired(t *testing.T) {
+	for after, want := range map[time.Duration]int{30 * time.Minute: 1, 2 * time.Hour: 2} {
+		inWorld(t, "limits.ping_after = \"4h\"\ns2s.idle = \"4h\"", func(w *world) {
+			a := &authoritative{verdict: says(negotiate.Valid), cert: w.certificate(func(c *x509.Certificate) {
+				c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+			}, "evil.example", "worse.example")}
+			w.net.Stranger("evil.example", a.serve)
+			w.s.Inside().Federation().SetNetwork(s2s.Network{Resolver: zone{w.net, map[string]string{"worse.example": "evil.example"}}, Connect: w.net.Connect})
+			romeo := w.online()
+			romeo.MustSend("<message to='x@evil.example' id='m'><body>x</body></message>")
+			w.s.Pass(after)
+			romeo.MustSend("<message to='x@worse.example' id='m'><body>x</body></message>")
+			w.s.Pass(time.Second)
+			if n := min(a.count(), 2); n != want {
+				w.t.Errorf("after %v: %d connections, want %d", after, n, want)
+			}
+			if asked := slices.ContainsFunc(a.asked, func(q negotiate.Dialback) bool { return q.To == at("worse.example") }); asked != (want == 1) {
+				w.t.Errorf("after %v: asked for the other domain: %v", after, asked)
+			}
+		})
+	}
 }
 
 // TestSharePolicies: that one domain is not wanted any more is no other's business.
