@@ -63,7 +63,7 @@ type link struct {
 	mu        sync.Mutex // guards what follows
 	queue     []entry
 	bytes     int
-	taken     int  // of those that are neither in the queue nor known to the stream yet
+	taken     int  // of those that are neither in the queue nor known to the stream, or sent back, yet
 	finishing bool // what is queued is sent if there is a stream, then it ends
 	given     bool // up: what it has goes back
 	carrier   carrier
@@ -369,7 +369,7 @@ func (l *link) next(most int) (batch, large []entry) {
 	} else {
 		l.queue = l.queue[n:]
 	}
-	l.taken = len(batch)
+	l.taken = n
 	return batch, large
 }
 
@@ -411,7 +411,8 @@ func (l *link) pump(c carrier) (lost bool) {
 			continue // there may be more
 		}
 		switch finishing, given := l.isFinishing(); {
-		case given && c.unsettled() > 0: // who has given it up hangs up
+		case given && c.unsettled() > 0: // who has given it up may not have known of this stream
+			c.hangUp(stream.ErrConnectionTimeout)
 			<-c.ended()
 			return l.again(c.lost())
 		case finishing: // others may need the stream
