@@ -42,7 +42,7 @@ type outgoing struct {
 	limits negotiate.MaxLimits // of the peer's
 	proof  judgement           // of the peer's certificate, for the domain that we came to
 	theirs proof               // for others
-	ours   *proof              // of what we have shown; nil: nothing
+	ours   *proof              // of the certificate of the domain that it was begun for; nil: it has none
 	done   chan struct{}
 	in     *session.Inbound
 	sent   atomic.Int64

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -84,20 +85,21 @@ func (l *link) share(look bool) carrier {
 func (s *Server) companion(p pair, look bool) *outgoing {
 	conf := s.config.Load()
 	nameless := s.parts.Certificate(p.from) == nil
-	var others []*outgoing
 	s.mu.Lock()
-	for o := range s.outgoing {
-		if !o.takes(p, nameless, conf.S2S.RequireCertificate) {
-			continue
-		}
-		if o.speaksFor(p.to) {
-			s.mu.Unlock()
-			return o
-		}
-		others = append(others, o)
-	}
+	all := slices.Collect(maps.Keys(s.outgoing)) // to look at certificates takes its time
 	s.mu.Unlock()
-	if len(others) == 0 || !look {
+	var others []*outgoing
+	for _, o := range all {
+		known := o.speaksFor(p.to)
+		switch {
+		case !known && !look || !o.takes(p, nameless, conf.S2S.RequireCertificate):
+		case known:
+			return o
+		default:
+			others = append(others, o)
+		}
+	}
+	if len(others) == 0 {
 		return nil
 	}
 	return s.beside(conf, p.to, others)
