@@ -203,7 +203,7 @@ func (l *link) reach() carrier {
 		if !ok {
 			return nil
 		}
-		if err := l.s.permitted(l.to); err != nil { // since it was queued
+		if err := l.s.foreign(l.to); err != nil { // since it was queued
 			l.bounce(func(entry) bool { return true }, err)
 			return nil
 		}
@@ -214,6 +214,9 @@ func (l *link) reach() carrier {
 			}
 			if c := l.share(pause <= 0); c != nil {
 				return c
+			}
+			if l.s.foreign(l.to) != nil { // since that was asked for
+				continue
 			}
 		}
 		if wait = max(wait, pause); wait > 0 {

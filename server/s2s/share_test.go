@@ -361,8 +361,8 @@ func TestShareDeniedMeanwhile(t *testing.T) {
 					w.t.Errorf("%s: %s came", config, el.Raw())
 				}
 			}
-			if st := w.s.Inside().Federation().Stats(); st.Out != 0 {
-				w.t.Errorf("%s: the stream goes on: %+v", config, st)
+			if st := w.s.Inside().Federation().Stats(); st.Out != 0 || a.count() != 1 {
+				w.t.Errorf("%s: the stream goes on, or another one was begun: %+v, %d connections", config, st, a.count())
 			}
 		})
 	}
