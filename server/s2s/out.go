@@ -96,9 +96,6 @@ func (s *Server) attempt(conf *config.Config, p pair, plain bool) (out *outgoing
 	if err != nil {
 		return nil, err
 	}
-	if out.st.Bidi {
-		out.conn.SetLimits(after(conf))
-	}
 	s.mu.Lock()
 	s.outgoing[out] = struct{}{}
 	s.mu.Unlock()
@@ -119,6 +116,7 @@ func (s *Server) begin(ctx context.Context, conf *config.Config, p pair, plain b
 		negotiate.ByDialback{Key: func(id string) string {
 			return negotiate.DialbackKey(s.parts.Secret, domain(p.to), from, id)
 		}},
+		roomy{after(conf)},
 		negotiate.PeerSM{},
 	}
 	var err error
