@@ -178,6 +178,7 @@ func (c *incoming) judge() error {
 		if err := stream.Write(c.conn, d); err != nil {
 			return err
 		}
+		c.told(pair{d.From.Domain(), d.To.Domain()})
 	}
 	return nil
 }

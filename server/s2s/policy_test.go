@@ -122,6 +122,29 @@ func TestOurCertificate(t *testing.T) {
 	}
 }
 
+// TestBackBehindVerdict: XEP-0288 §2.2: what waits for a server that comes to us goes over
+// its stream once it has been told that it is believed, and not before.
+func TestBackBehindVerdict(t *testing.T) {
+	for range 10 {
+		inWorld(t, "", func(w *world) {
+			w.net.Stranger("evil.example", func(c net.Conn, _ bool) { c.Close() })
+			w.online().MustSend("<message to='x@evil.example' id='m'><body>x</body></message>")
+			w.s.Settle()
+			w.net.Stranger("evil.example", (&authoritative{cert: w.certificate(nil, "evil.example"), verdict: says(negotiate.Valid)}).serve)
+			p := w.call("evil.example", nil)
+			p.send("<bidi xmlns='urn:xmpp:bidi'/>" + resultFrom("evil.example"))
+			var got []string
+			for range 2 {
+				el := p.must()
+				got = append(got, el.Name().Local+" "+el.Attr("type")+el.Attr("id"))
+			}
+			if got[0] != "result valid" || got[1] != "message m" {
+				w.t.Errorf("came %q, want the verdict first", got)
+			}
+		})
+	}
+}
+
 // counting is a connection that knows how often something was written to it.
 type counting struct {
 	net.Conn
