@@ -259,8 +259,10 @@ func (s *Server) Close() error {
 	// what they have said in their last moments, to sessions that wait for theirs.
 	s.servers.Drain(ctx)
 	err := errors.Join(s.clients.Close(ctx), s.comps.Close(ctx))
+	s.rest(ctx)
 	s.servers.Drain(ctx)
-	s.clients.Store(ctx)
+	s.rest(ctx)
+	s.clients.Store()
 	s.servers.Stop()
 	s.jobs.close()
 	s.reloading.Lock()
@@ -268,6 +270,22 @@ func (s *Server) Close() error {
 	s.reloading.Unlock()
 	err = errors.Join(err, s.web.Close(ctx), s.cluster.Close(ctx), s.servers.Close(ctx))
 	return errors.Join(err, s.db.Close())
+}
+
+// Bounds of the wait for what the streams that have just ended give rise to.
+const (
+	restWithin = 2 * time.Second
+	restPause  = 2 * time.Millisecond
+)
+
+// rest waits until the lanes have nothing to do: what they pass on may be for other
+// servers, and what comes back from these for sessions.
+func (s *Server) rest(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, restWithin)
+	defer cancel()
+	for !s.cluster.Idle() && ctx.Err() == nil {
+		time.Sleep(restPause)
+	}
 }
 
 // listen opens all ports, or none.

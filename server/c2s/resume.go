@@ -215,20 +215,10 @@ func (s *Server) Restore(ctx context.Context, db *storage.DB) error {
 	return nil
 }
 
-// Bounds of the wait for what the streams that have just ended give rise to.
-const (
-	storeWithin = 2 * time.Second
-	storePause  = 2 * time.Millisecond
-)
-
-// Store keeps, after Close, what waits for its client, for the next start: with it what
-// others have said in their last moments, and what of other servers has come back.
-func (s *Server) Store(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, storeWithin)
-	defer cancel()
-	for !s.cluster.Idle() && ctx.Err() == nil {
-		time.Sleep(storePause)
-	}
+// Store keeps, after Close, what waits for its client, for the next start. The lanes
+// are to be at rest: what others have said in their last moments belongs to it, and what
+// of other servers has come back.
+func (s *Server) Store() {
 	s.mu.Lock()
 	list := make([]*session.Session, 0, len(s.resumables))
 	for _, sess := range s.resumables {

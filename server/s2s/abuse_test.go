@@ -213,6 +213,32 @@ func TestStreamsThatBreak(t *testing.T) {
 	}
 }
 
+// TestOursMeanwhile: what waits for a domain goes back when the domain becomes ours, and
+// nobody connects to where it was.
+func TestOursMeanwhile(t *testing.T) {
+	for _, config := range []string{"hosts = [\"montague.example\", \"evil.example\"]", "hosts = [\"montague.example\", \"example\"]", ""} {
+		inWorld(t, "", func(w *world) {
+			w.net.Stranger("evil.example", func(c net.Conn, _ bool) { c.Close() })
+			romeo := w.online()
+			romeo.MustSend("<message to='x@evil.example' id='m'><body>x</body></message>")
+			w.s.Pass(10 * time.Second)
+			a := &authoritative{cert: w.certificate(nil, "evil.example"), verdict: says(negotiate.Valid)}
+			w.net.Stranger("evil.example", a.serve)
+			if config == "" {
+				w.s.SetComponents("evil.example")
+			}
+			if _, err := w.s.Reload(config); err != nil {
+				w.t.Fatal(err)
+			}
+			w.s.Pass(5 * time.Second)
+			romeo.Expect(fmt.Sprintf(errorOf, stanza.ErrRemoteServerNotFound.Condition))
+			if n := a.count(); n > 0 {
+				w.t.Errorf("%q: %d connections to where the domain was", config, n)
+			}
+		})
+	}
+}
+
 // TestDeniedMeanwhile: what waits for a domain goes back when the domain is denied.
 func TestDeniedMeanwhile(t *testing.T) {
 	inWorld(t, "", func(w *world) {

@@ -107,7 +107,8 @@ func (c *incoming) ask(ctx context.Context, q negotiate.Dialback) (verdict strin
 }
 
 // ask asks whether a key is one of its domain (XEP-0220 §2.1.2). The answer is worth as
-// much as the certificate of the server that gives it, if the configuration wants one.
+// much as the certificate of the server that gives it, if the configuration wants one. It
+// may want ours, too: some take not even a question from whom they do not know.
 func (s *Server) ask(ctx context.Context, conf *config.Config, q negotiate.Dialback) (verdict string, err error) {
 	select {
 	case s.verifiers <- struct{}{}:
@@ -116,14 +117,16 @@ func (s *Server) ask(ctx context.Context, conf *config.Config, q negotiate.Dialb
 		return "", ctx.Err()
 	}
 	p := pair{q.From.Domain(), q.To.Domain()}
-	err = s.dialer(conf).Each(ctx, p.to, resolve.Server(), func(ctx context.Context, conn net.Conn, t resolve.Target) (bool, error) {
-		tcp := stream.NewTCP(conn, stream.Options{Limits: before(conf)})
-		var proved judgement
-		_, err := s.initiate(ctx, tcp, p, t, s.speak(conf, p, t, true, &proved), []negotiate.Step{negotiate.Verify{Ask: q, Verdict: &verdict}})
-		if err == nil {
-			tcp.Close(nil)
-		}
-		return errors.Is(err, negotiate.ErrDialback), err
+	err = s.introduced(p, func(plain bool) error {
+		return s.dialer(conf).Each(ctx, p.to, resolve.Server(), func(ctx context.Context, conn net.Conn, t resolve.Target) (bool, error) {
+			tcp := stream.NewTCP(conn, stream.Options{Limits: before(conf)})
+			var proved judgement
+			_, err := s.initiate(ctx, tcp, p, t, s.speak(conf, p, t, plain, &proved), []negotiate.Step{negotiate.Verify{Ask: q, Verdict: &verdict}})
+			if err == nil {
+				tcp.Close(nil)
+			}
+			return refusedUs(err) || errors.Is(err, negotiate.ErrDialback), err
+		})
 	})
 	return verdict, err
 }
@@ -175,6 +178,7 @@ func (c *incoming) judge() error {
 		if err := stream.Write(c.conn, d); err != nil {
 			return err
 		}
+		c.told(pair{d.From.Domain(), d.To.Domain()})
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ type incoming struct {
 	host     string               // the domain of ours that it was opened to
 	cert     string               // what is to be said of the peer\'s certificate
 	proved   map[string]string    // domains that are the peer's, and how that is known
-	pairs    map[pair]bool        // ours and theirs for which it is; see back
+	pairs    map[pair]bool        // ours and theirs for which it is, and whether the peer knows; see back
 	asked    map[pair]bool        // keys that are being verified
 	failed   int                  // keys that were none
 	verdicts []negotiate.Dialback // answers to be given
@@ -145,6 +145,7 @@ func (c *incoming) negotiate(begin bool) (err error) {
 	if !c.st.User.IsZero() {
 		c.prove(c.st.Host, c.st.User, sasl.External)
 		c.settled()
+		c.told(pair{c.st.Host.Domain(), c.st.User.Domain()})
 	}
 	return nil
 }
@@ -224,8 +225,8 @@ func (c *incoming) prove(ours, theirs jid.JID, how string) {
 		c.proved[theirs.Domain()] = how
 	}
 	p := pair{ours.Domain(), theirs.Domain()}
-	again := c.pairs[p]
-	c.pairs[p] = true
+	told, again := c.pairs[p]
+	c.pairs[p] = told
 	c.mu.Unlock()
 	if again {
 		return
@@ -236,8 +237,19 @@ func (c *incoming) prove(ours, theirs jid.JID, how string) {
 	}
 	c.s.log.Info("stream of another server", "remote", c.conn.RemoteAddr().String(), "from", theirs.String(), "to", ours.String(), "by", how,
 		"bidi", c.st.Bidi, "certificate", cert)
-	if c.st.Bidi {
-		c.s.rouse(pair{ours.Domain(), theirs.Domain()})
+}
+
+// told notes that the peer knows that it is believed: from then on it takes stanzas
+// on a stream that goes both ways, and not before.
+func (c *incoming) told(p pair) {
+	c.mu.Lock()
+	_, proved := c.pairs[p]
+	if proved {
+		c.pairs[p] = true
+	}
+	c.mu.Unlock()
+	if proved && c.st.Bidi {
+		c.s.rouse(p)
 	}
 }
 
@@ -258,11 +270,16 @@ func (c *incoming) domains() []string {
 }
 
 // allowed reports whether the configuration of now has the stream go on. Where it wants
-// certificates those who have proved themselves without one have to do so anew.
+// certificates those who have proved themselves without one have to do so anew; so do
+// those who have by DANE where that is not believed any more.
 func (c *incoming) allowed() bool {
-	strict := c.s.config.Load().S2S.RequireCertificate && !c.conf.S2S.RequireCertificate
+	conf := &c.s.config.Load().S2S
+	strict := conf.RequireCertificate && !c.conf.S2S.RequireCertificate
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.vouched != "" && !conf.Trusted() {
+		return false
+	}
 	for d, how := range c.proved {
 		if !c.s.acceptable(d) || strict && how == negotiate.DialbackMechanism {
 			return false
@@ -280,7 +297,8 @@ func (c *incoming) has(domain string) bool {
 func (c *incoming) knows(p pair) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.pairs[p]
+	_, ok := c.pairs[p]
+	return ok
 }
 
 // read handles what comes until the stream ends.

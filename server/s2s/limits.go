@@ -1,6 +1,7 @@
 package s2s
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -9,11 +10,32 @@ import (
 	"kith/xmpp/negotiate"
 	"kith/xmpp/stanza"
 	"kith/xmpp/stream"
+	"kith/xmpp/xmltree"
 )
 
 // announced is what we take of a server that has proved a domain (XEP-0478).
 func announced(c *config.Config) negotiate.MaxLimits {
 	return negotiate.MaxLimits{Bytes: int(c.Limits.StanzaServer), Idle: c.S2S.Idle}
+}
+
+// roomy has a stream of ours that goes both ways take as much as was announced as soon as
+// it is authenticated: stanzas may come before the negotiation is over.
+type roomy struct{ limits xmltree.Limits }
+
+// Offer implements negotiate.Step.
+func (roomy) Offer(*negotiate.State) xmltree.Appender { return nil }
+
+// Serve implements negotiate.Step.
+func (roomy) Serve(context.Context, *negotiate.State, xmltree.Element) (negotiate.Outcome, error) {
+	return negotiate.Pass, nil
+}
+
+// Take implements negotiate.Step.
+func (r roomy) Take(_ context.Context, st *negotiate.State, _ xmltree.Element) (negotiate.Outcome, error) {
+	if st.Bidi && !st.User.IsZero() {
+		st.Conn.SetLimits(r.limits)
+	}
+	return negotiate.Pass, nil
 }
 
 // tooLarge is for who has sent more than the other server takes (XEP-0478 §4).

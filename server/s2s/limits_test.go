@@ -66,6 +66,25 @@ func TestLimitsBeforeDialback(t *testing.T) {
 	})
 }
 
+// TestLargeAtOnce: what comes over a stream that goes both ways may be as large as we have
+// announced from the moment on at which it is authenticated.
+func TestLargeAtOnce(t *testing.T) {
+	inWorld(t, "", func(w *world) {
+		a := &authoritative{cert: w.certificate(nil, "evil.example"), verdict: says(negotiate.Valid), bidi: true,
+			features: "<dialback xmlns='urn:xmpp:features:dialback'/><sm xmlns='urn:xmpp:sm:3'/>",
+			then: "<message from='x@evil.example' to='romeo@montague.example' type='chat' id='1'><body>" + strings.Repeat("x", 50<<10) +
+				"</body></message><enabled xmlns='urn:xmpp:sm:3'/>"}
+		w.net.Stranger("evil.example", a.serve)
+		romeo := w.online()
+		romeo.MustSend("<message to='x@evil.example' id='m'><body>x</body></message>")
+		romeo.Expect("<message id='1' from='x@evil.example' ...>...</message>")
+		romeo.ExpectNothing()
+		if got := a.stanzas(); len(got) != 1 {
+			w.t.Errorf("it got %q, want the message", got)
+		}
+	})
+}
+
 // TestSignsOfLife: XEP-0478 §3.1: a stream that we keep is kept by a peer, too, that
 // waits for less.
 func TestSignsOfLife(t *testing.T) {

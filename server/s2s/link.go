@@ -63,7 +63,7 @@ type link struct {
 	mu        sync.Mutex // guards what follows
 	queue     []entry
 	bytes     int
-	taken     int  // of those that are neither in the queue nor known to the stream yet
+	taken     int  // of those that are neither in the queue nor known to the stream, or sent back, yet
 	finishing bool // what is queued is sent if there is a stream, then it ends
 	given     bool // up: what it has goes back
 	carrier   carrier
@@ -203,20 +203,23 @@ func (l *link) reach() carrier {
 		if !ok {
 			return nil
 		}
-		if err := l.s.permitted(l.to); err != nil { // since it was queued
+		if err := l.s.foreign(l.to); err != nil { // since it was queued
 			l.bounce(func(entry) bool { return true }, err)
 			return nil
 		}
-		wait := l.until.Sub(now)
+		wait, pause := l.until.Sub(now), l.s.pause(l.pair, now)
 		if wait <= 0 {
 			if c := l.s.back(l.pair); c != nil {
 				return c
 			}
-			if c := l.share(); c != nil {
+			if c := l.share(pause <= 0); c != nil {
 				return c
 			}
+			if l.s.foreign(l.to) != nil { // since that was asked for
+				continue
+			}
 		}
-		if wait = max(wait, l.s.pause(l.pair, now)); wait > 0 {
+		if wait = max(wait, pause); wait > 0 {
 			age := l.s.config.Load().S2S.QueueAge
 			l.sleep(min(wait, max(oldest.Add(age).Sub(now), time.Millisecond)))
 			continue
@@ -369,7 +372,7 @@ func (l *link) next(most int) (batch, large []entry) {
 	} else {
 		l.queue = l.queue[n:]
 	}
-	l.taken = len(batch)
+	l.taken = n
 	return batch, large
 }
 
@@ -411,7 +414,8 @@ func (l *link) pump(c carrier) (lost bool) {
 			continue // there may be more
 		}
 		switch finishing, given := l.isFinishing(); {
-		case given && c.unsettled() > 0: // who has given it up hangs up
+		case given && c.unsettled() > 0: // who has given it up may not have known of this stream
+			c.hangUp(stream.ErrConnectionTimeout)
 			<-c.ended()
 			return l.again(c.lost())
 		case finishing: // others may need the stream

@@ -42,7 +42,7 @@ type outgoing struct {
 	limits negotiate.MaxLimits // of the peer's
 	proof  judgement           // of the peer's certificate, for the domain that we came to
 	theirs proof               // for others
-	ours   *proof              // of what we have shown; nil: nothing
+	ours   *proof              // of the certificate of the domain that it was begun for; nil: it has none
 	done   chan struct{}
 	in     *session.Inbound
 	sent   atomic.Int64
@@ -58,18 +58,29 @@ type outgoing struct {
 }
 
 // connect begins a stream and authenticates it.
-func (s *Server) connect(p pair) (*outgoing, error) {
+func (s *Server) connect(p pair) (o *outgoing, err error) {
 	conf := s.config.Load()
-	plain := s.wantsPlain(p)
-	o, err := s.attempt(conf, p, plain)
-	if err != nil && !plain && refusedUs(err) && s.ctx.Err() == nil {
-		// A certificate that is no good for a client, in the peer's eyes: the domain
-		// can still be proved by dialback.
-		s.log.Info("our certificate was refused; dialback is tried", "from", p.from, "to", p.to, "error", err)
-		s.setPlain(p)
-		return s.attempt(conf, p, true)
-	}
+	err = s.introduced(p, func(plain bool) (err error) {
+		o, err = s.attempt(conf, p, plain)
+		return err
+	})
 	return o, err
+}
+
+// introduced tries something with our certificate. Where that is no good for a client,
+// in the peer's eyes, it tries it without: the domain can still be proved by dialback.
+// What has helped is remembered.
+func (s *Server) introduced(p pair, try func(plain bool) error) error {
+	plain := s.wantsPlain(p)
+	err := try(plain)
+	if err == nil || plain || !refusedUs(err) || s.ctx.Err() != nil {
+		return err
+	}
+	s.log.Info("our certificate was refused; it is tried without", "from", p.from, "to", p.to, "error", err)
+	if err = try(true); err == nil {
+		s.setPlain(p)
+	}
+	return err
 }
 
 // attempt is connect with our certificate or, if it is plain, without.
@@ -84,9 +95,6 @@ func (s *Server) attempt(conf *config.Config, p pair, plain bool) (out *outgoing
 	})
 	if err != nil {
 		return nil, err
-	}
-	if out.st.Bidi {
-		out.conn.SetLimits(after(conf))
 	}
 	s.mu.Lock()
 	s.outgoing[out] = struct{}{}
@@ -108,6 +116,7 @@ func (s *Server) begin(ctx context.Context, conf *config.Config, p pair, plain b
 		negotiate.ByDialback{Key: func(id string) string {
 			return negotiate.DialbackKey(s.parts.Secret, domain(p.to), from, id)
 		}},
+		roomy{after(conf)},
 		negotiate.PeerSM{},
 	}
 	var err error
@@ -280,6 +289,9 @@ func (o *outgoing) element(take *intake, el xmltree.Element) error {
 func (o *outgoing) dialback(d negotiate.Dialback) error {
 	switch {
 	case d.Verdict != "" && !d.Verify && o.answer(d):
+		if !o.allowed() { // since it was asked: who ends such streams may not have seen it
+			return stream.ErrPolicyViolation
+		}
 		return nil
 	case d.Verdict != "":
 		o.s.counts.spoofed.Add(1)

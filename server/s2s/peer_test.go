@@ -170,6 +170,7 @@ type authoritative struct {
 	then     string // what it says when it has believed somebody
 	mute     bool   // it says nothing
 	features string // others than it has
+	ours     string // our certificate: "wanted" to be listened to, or "refused"
 
 	mu    sync.Mutex // guards what follows
 	calls int
@@ -204,12 +205,22 @@ func (a *authoritative) serve(c net.Conn, direct bool) {
 		defer conn.Close(nil)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		conf := stream.ServerTLS(&tls.Config{Certificates: []tls.Certificate{*a.cert}, NextProtos: []string{"xmpp-server"}})
+		conf := stream.ServerTLS(&tls.Config{Certificates: []tls.Certificate{*a.cert}, NextProtos: []string{"xmpp-server"}, ClientAuth: tls.RequestClientCert,
+			VerifyConnection: func(state tls.ConnectionState) error {
+				if a.ours == "refused" && len(state.PeerCertificates) > 0 {
+					return errors.New("a certificate that is no good for a client")
+				}
+				return nil
+			}})
 		if !direct || conn.StartTLS(ctx, conf) != nil {
 			return
 		}
 		h, err := conn.ReadHeader()
 		if err != nil {
+			return
+		}
+		if a.ours == "wanted" && len(conn.TLS().PeerCertificates) == 0 {
+			conn.Close(stream.ErrNotAuthorized)
 			return
 		}
 		st := &negotiate.State{Conn: conn}

@@ -90,6 +90,61 @@ func TestCertificatesFromNowOn(t *testing.T) {
 	}
 }
 
+// TestOurCertificate: who begins a stream, or asks about a key, shows who it is: some
+// listen to nobody whom they do not know. Where the certificate is refused it is tried
+// without, which is remembered.
+func TestOurCertificate(t *testing.T) {
+	for ours, want := range map[string]int{"": 2, "wanted": 2, "refused": 3} {
+		inWorld(t, "", func(w *world) {
+			a := &authoritative{cert: w.certificate(nil, "evil.example"), verdict: says(negotiate.Valid), ours: ours}
+			w.net.Stranger("evil.example", a.serve)
+			for range 2 {
+				p := w.call("evil.example", nil)
+				p.send(resultFrom("evil.example"))
+				if d, _, err := negotiate.ParseDialback(p.must()); err != nil || d.Verdict != negotiate.Valid {
+					w.t.Errorf("our certificate %s: answer %+v, %v", ours, d, err)
+				}
+			}
+			if n := a.count(); n != want {
+				w.t.Errorf("our certificate %s: %d connections for two keys, want %d", ours, n, want)
+			}
+		})
+		inWorld(t, "", func(w *world) {
+			a := &authoritative{cert: w.certificate(nil, "evil.example"), verdict: says(negotiate.Valid), ours: ours}
+			w.net.Stranger("evil.example", a.serve)
+			romeo := w.online()
+			romeo.MustSend("<message to='x@evil.example' id='m'><body>x</body></message>")
+			romeo.ExpectNothing()
+			if got := a.stanzas(); len(got) != 1 || a.count() != want-1 {
+				w.t.Errorf("our certificate %s: it got %q over %d connections, want the message over %d", ours, got, a.count(), want-1)
+			}
+		})
+	}
+}
+
+// TestBackBehindVerdict: XEP-0288 §2.2: what waits for a server that comes to us goes over
+// its stream once it has been told that it is believed, and not before.
+func TestBackBehindVerdict(t *testing.T) {
+	for range 10 {
+		inWorld(t, "", func(w *world) {
+			w.net.Stranger("evil.example", func(c net.Conn, _ bool) { c.Close() })
+			w.online().MustSend("<message to='x@evil.example' id='m'><body>x</body></message>")
+			w.s.Settle()
+			w.net.Stranger("evil.example", (&authoritative{cert: w.certificate(nil, "evil.example"), verdict: says(negotiate.Valid)}).serve)
+			p := w.call("evil.example", nil)
+			p.send("<bidi xmlns='urn:xmpp:bidi'/>" + resultFrom("evil.example"))
+			var got []string
+			for range 2 {
+				el := p.must()
+				got = append(got, el.Name().Local+" "+el.Attr("type")+el.Attr("id"))
+			}
+			if got[0] != "result valid" || got[1] != "message m" {
+				w.t.Errorf("came %q, want the verdict first", got)
+			}
+		})
+	}
+}
+
 // counting is a connection that knows how often something was written to it.
 type counting struct {
 	net.Conn

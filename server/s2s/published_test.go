@@ -260,6 +260,44 @@ func TestExternalByDANE(t *testing.T) {
 	}
 }
 
+// TestDANEWithdrawn: a reload that has the name server not believed any more ends the
+// streams with those who were believed by its words, whoever has begun them, and no others.
+func TestDANEWithdrawn(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		for _, record := range []string{"right", ""} {
+			inWorld(t, believed, func(w *world) {
+				kind := "unknown"
+				if record == "" {
+					kind = "host"
+				}
+				if known {
+					kind = "known"
+				}
+				cert := w.publish("evil.example", "sss", kind, record)
+				romeo := w.online()
+				romeo.MustSend("<message to='x@evil.example' id='m'><body>x</body></message>")
+				w.s.Settle()
+				in := record != ""
+				if in {
+					w.call("evil.example", cert).external("evil.example")
+					w.s.Settle()
+				}
+				federation := w.s.Inside().Federation()
+				if st := federation.Stats(); st.Out != 1 || (st.In == 1) != in {
+					w.t.Fatalf("known %v, record %q: %+v", known, record, st)
+				}
+				if _, err := w.s.Reload("s2s.dane = \"off\""); err != nil {
+					w.t.Fatal(err)
+				}
+				w.s.Pass(2 * time.Second)
+				if st := federation.Stats(); (st.Out == 1) != known || (st.In == 1) != (known && in) {
+					w.t.Errorf("known %v, record %q: afterwards %+v", known, record, st)
+				}
+			})
+		}
+	}
+}
+
 // TestPublish: what we tell others of our own certificate is what they get to see.
 func TestPublish(t *testing.T) {
 	inWorld(t, "", func(w *world) {

@@ -33,15 +33,17 @@ func TestReceiptsGrow(t *testing.T) {
 	s, r := new(Server), new(receipts)
 	r.begin(s, ours, &config.Limits{Credit: 1000, CreditBytes: 1 << 20})
 	wg.Go(func() {
+		var done sync.WaitGroup
 		for range 20_000 {
 			ticket := new(session.Ticket)
 			r.in.Take(ticket, 1, time.Now())
-			go ticket.Done()
+			done.Go(ticket.Done)
 			if err := r.asked(); err != nil {
 				t.Error(err)
 				break
 			}
 		}
+		done.Wait()
 		s.wg.Wait()
 		ours.Close(nil)
 	})

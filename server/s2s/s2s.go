@@ -195,6 +195,17 @@ func (s *Server) permitted(domain string) error {
 	return nil
 }
 
+// foreign returns nil if there may be streams with a domain, and it is not one of ours.
+func (s *Server) foreign(domain string) error {
+	if err := s.permitted(domain); err != nil {
+		return err
+	}
+	if !s.acceptable(domain) {
+		return stanza.ErrRemoteServerNotFound.With(domain + " has moved to this server. Try again.")
+	}
+	return nil
+}
+
 // listed reports whether a domain, or one above it, is in a list.
 func listed(list []jid.JID, domain string) bool {
 	for _, j := range list {

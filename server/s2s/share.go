@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -55,12 +56,13 @@ func (a along) describe(i *Info) {
 }
 
 // share returns a stream that was begun for another pair and carries this one's stanzas,
-// too; nil if there is none.
-func (l *link) share() carrier {
+// too; nil if there is none. Where it would have to look up where the domain listens, it
+// does so only with look.
+func (l *link) share(look bool) carrier {
 	if l.alone {
 		return nil
 	}
-	o := l.s.companion(l.pair)
+	o := l.s.companion(l.pair, look)
 	if o == nil {
 		return nil
 	}
@@ -78,24 +80,25 @@ func (l *link) share() carrier {
 	return along{o, l.pair}
 }
 
-// companion returns a stream on which a pair may be asked for: to the same domain, or
-// to another one that listens at the same place.
-func (s *Server) companion(p pair) *outgoing {
+// companion returns a stream on which a pair may be asked for: to the same domain or,
+// with look, to another one that listens at the same place.
+func (s *Server) companion(p pair, look bool) *outgoing {
 	conf := s.config.Load()
 	nameless := s.parts.Certificate(p.from) == nil
-	var others []*outgoing
 	s.mu.Lock()
-	for o := range s.outgoing {
-		if !o.takes(p, nameless, conf.S2S.RequireCertificate) {
-			continue
-		}
-		if o.speaksFor(p.to) {
-			s.mu.Unlock()
-			return o
-		}
-		others = append(others, o)
-	}
+	all := slices.Collect(maps.Keys(s.outgoing)) // to look at certificates takes its time
 	s.mu.Unlock()
+	var others []*outgoing
+	for _, o := range all {
+		known := o.speaksFor(p.to)
+		switch {
+		case !known && !look || !o.takes(p, nameless, conf.S2S.RequireCertificate):
+		case known:
+			return o
+		default:
+			others = append(others, o)
+		}
+	}
 	if len(others) == 0 {
 		return nil
 	}
@@ -154,9 +157,10 @@ func addresses(ctx context.Context, r resolve.Resolver, host string) ([]netip.Ad
 // takes reports whether a pair may be asked for on the stream. The peer must be one
 // that refuses it without ending the stream. It sees the certificates that were shown
 // when the stream began: ours has to be good for our domain, since some end the stream
-// where it is not; and theirs for theirs.
+// where it is not; and theirs for theirs, still.
 func (o *outgoing) takes(p pair, nameless, strict bool) bool {
-	if !o.st.DialbackErrors || o.conn.Closing() || strict && o.certified(p.to) != nil {
+	if !o.st.DialbackErrors || o.conn.Closing() ||
+		strict && (o.certified(p.to) != nil || p.to != o.pair.to && time.Now().After(o.theirs.until)) {
 		return false
 	}
 	if o.ours == nil && !nameless || o.ours != nil && o.ours.of(domain(p.from)) != nil {
@@ -168,9 +172,10 @@ func (o *outgoing) takes(p pair, nameless, strict bool) bool {
 	return q == nil && len(o.pairs) < maxPairs || q.holds()
 }
 
-// certified returns nil if the peer has shown a certificate for a domain.
+// certified returns nil if the peer has shown a certificate for a domain. What DNSSEC
+// has proved counts as long as who says so is trusted.
 func (o *outgoing) certified(to string) error {
-	if to == o.pair.to {
+	if to == o.pair.to && (!o.target.Secure || o.s.config.Load().S2S.Trusted()) {
 		return o.proof.err
 	}
 	return o.theirs.of(domain(to))

@@ -2,10 +2,12 @@ package s2s_test
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -323,6 +325,103 @@ func TestShareTarget(t *testing.T) {
 			romeo.ExpectNothing()
 			if n := w.s.Inside().Federation().Stats().Spoofed; said != asked || (n == 0) != asked {
 				w.t.Errorf("asked for %v (%v): %d stanzas are counted as spoofed", asked, said, n)
+			}
+		})
+	}
+}
+
+// TestShareDeniedMeanwhile: a domain that is denied while its server looks into whether
+// it takes a pair does not come in by that stream.
+func TestShareDeniedMeanwhile(t *testing.T) {
+	for _, config := range []string{"s2s.deny = [\"worse.example\"]", "hosts = [\"montague.example\", \"worse.example\"]"} {
+		inWorld(t, "", func(w *world) {
+			late := make(chan struct{})
+			a := &authoritative{cert: w.certificate(nil, "evil.example", "worse.example"), bidi: true}
+			a.verdict = func(q negotiate.Dialback) []negotiate.Dialback {
+				if q.To == at("worse.example") {
+					a.then = "<message from='x@worse.example' to='romeo@montague.example' type='chat'><body>who</body></message>"
+					<-late
+				}
+				return says(negotiate.Valid)(q)
+			}
+			w.net.Stranger("evil.example", a.serve)
+			w.s.Inside().Federation().SetNetwork(s2s.Network{Resolver: zone{w.net, map[string]string{"worse.example": "evil.example"}}, Connect: w.net.Connect})
+			romeo := w.online()
+			for _, d := range []string{"evil", "worse"} {
+				romeo.MustSend("<message to='x@" + d + ".example' id='" + d + "'><body>x</body></message>")
+				w.s.Settle()
+			}
+			if _, err := w.s.Reload(config); err != nil {
+				w.t.Fatal(err)
+			}
+			close(late)
+			w.s.Pass(2 * time.Second)
+			for _, el := range romeo.Received() {
+				if el.Attr("type") != "error" {
+					w.t.Errorf("%s: %s came", config, el.Raw())
+				}
+			}
+			if st := w.s.Inside().Federation().Stats(); st.Out != 0 || a.count() != 1 {
+				w.t.Errorf("%s: the stream goes on, or another one was begun: %+v, %d connections", config, st, a.count())
+			}
+		})
+	}
+}
+
+// counted is the network; it counts what it is asked for.
+type counted struct {
+	*xmpptest.Network
+	questions *atomic.Int64
+}
+
+// SRV implements resolve.Resolver.
+func (c counted) SRV(ctx context.Context, name string) (resolve.Answer[resolve.SRV], error) {
+	c.questions.Add(1)
+	return c.Network.SRV(ctx, name)
+}
+
+// TestShareLooksSeldom: while a domain is not tried, what is queued for it has nobody
+// look where it listens.
+func TestShareLooksSeldom(t *testing.T) {
+	inWorld(t, "s2s.require_certificate = false", func(w *world) {
+		w.net.Stranger("evil.example", (&authoritative{cert: w.certificate(nil), verdict: says(negotiate.Valid)}).serve)
+		w.net.Stranger("flaky.example", func(c net.Conn, _ bool) { c.Close() })
+		var questions atomic.Int64
+		w.s.Inside().Federation().SetNetwork(s2s.Network{Resolver: counted{w.net, &questions}, Connect: w.net.Connect})
+		romeo := w.online()
+		romeo.MustSend("<message to='x@evil.example'><body>x</body></message>")
+		w.s.Settle()
+		questions.Store(0)
+		for i := range 100 {
+			romeo.MustSend(fmt.Sprintf("<message to='x@flaky.example' id='%d'><body>x</body></message>", i))
+			w.s.Pass(50 * time.Millisecond)
+		}
+		if n := questions.Load(); n > 20 {
+			w.t.Errorf("%d questions in five seconds, in which it was tried three times", n)
+		}
+	})
+}
+
+// TestShareExpired: a certificate that has expired since the stream began proves no other
+// domain.
+func TestShareExpired(t *testing.T) {
+	for after, want := range map[time.Duration]int{30 * time.Minute: 1, 2 * time.Hour: 2} {
+		inWorld(t, "limits.ping_after = \"4h\"\ns2s.idle = \"4h\"", func(w *world) {
+			a := &authoritative{verdict: says(negotiate.Valid), cert: w.certificate(func(c *x509.Certificate) {
+				c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+			}, "evil.example", "worse.example")}
+			w.net.Stranger("evil.example", a.serve)
+			w.s.Inside().Federation().SetNetwork(s2s.Network{Resolver: zone{w.net, map[string]string{"worse.example": "evil.example"}}, Connect: w.net.Connect})
+			romeo := w.online()
+			romeo.MustSend("<message to='x@evil.example' id='m'><body>x</body></message>")
+			w.s.Pass(after)
+			romeo.MustSend("<message to='x@worse.example' id='m'><body>x</body></message>")
+			w.s.Pass(time.Second)
+			if n := min(a.count(), 2); n != want {
+				w.t.Errorf("after %v: %d connections, want %d", after, n, want)
+			}
+			if asked := slices.ContainsFunc(a.asked, func(q negotiate.Dialback) bool { return q.To == at("worse.example") }); asked != (want == 1) {
+				w.t.Errorf("after %v: asked for the other domain: %v", after, asked)
 			}
 		})
 	}

@@ -3,11 +3,14 @@ package s2s_test
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"kith/server/account"
+	"kith/server/cluster"
 	"kith/xmpp/negotiate"
 	"kith/xmpp/xmltree"
 	"kith/xmpptest"
@@ -61,6 +64,35 @@ func TestStopSendsBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// busy keeps a lane so for a while.
+type busy struct{}
+
+func (busy) Handle(*cluster.Turn, cluster.Actor) { <-time.After(1500 * time.Millisecond) }
+func (busy) Fail(*cluster.Turn, error)           {}
+
+// TestStopWaitsForLanes: what comes out of the lanes when the streams have ended is
+// acknowledged to a session that goes on after the start; so it goes back, too.
+func TestStopWaitsForLanes(t *testing.T) {
+	inWorld(t, "", func(w *world) {
+		w.net.Stranger("silent.example", (&authoritative{mute: true}).serve)
+		romeo := w.s.MustConnect("romeo@montague.example/home")
+		romeo.MustSend("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+		el, _ := romeo.Next()
+		id := strings.Clone(el.Attr("id"))
+		w.s.Settle()
+		go w.s.Inside().Router().Send(account.Key(at("romeo@montague.example")), busy{})
+		w.s.Settle()
+		romeo.MustSend("<message to='x@silent.example' id='m'><body>hark</body></message>")
+		w.s.Settle()
+		w.s.Restart()
+		all := resume(w, "romeo", id)
+		back := slices.ContainsFunc(all, func(el xmltree.Element) bool { return el.Attr("type") == "error" && el.Attr("id") == "m" })
+		if h := all[0].Attr("h"); h != "1" || !back {
+			w.t.Errorf("%s stanzas are acknowledged, that it came back: %v; want 1, true", h, back)
+		}
+	})
 }
 
 // resume goes on with a session and returns what comes.

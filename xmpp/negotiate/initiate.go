@@ -12,8 +12,11 @@ import (
 	"kith/xmpp/xmltree"
 )
 
-// maxEarly bounds what is kept while an answer is waited for.
-const maxEarly = 1000
+// Bounds of what is kept while an answer is waited for.
+const (
+	maxEarly      = 1000
+	maxEarlyBytes = 8 << 20
+)
 
 // ErrNotOffered says that the receiving entity does not offer what is needed.
 var ErrNotOffered = errors.New("needed stream feature is not offered")
@@ -199,7 +202,8 @@ func (st *State) await(wanted func(xmltree.Element) bool) (xmltree.Element, erro
 		if err != nil || wanted(el) {
 			return el, err
 		}
-		if st.User.IsZero() || len(st.Early) >= maxEarly {
+		st.early += el.Len()
+		if st.User.IsZero() || len(st.Early) >= maxEarly || st.early > maxEarlyBytes {
 			return el, refusal(el)
 		}
 		st.Early = append(st.Early, el)

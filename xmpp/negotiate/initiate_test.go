@@ -211,6 +211,36 @@ func TestEarly(t *testing.T) {
 	})
 }
 
+// What is kept while an answer is waited for is bounded in bytes, too.
+func TestEarlyBytes(t *testing.T) {
+	bubble(t, "early", func(t *testing.T) {
+		end, other := net.Pipe()
+		defer end.Close()
+		features := "<stream:features><bind xmlns='" + bindNS + "'/></stream:features>"
+		script(t, end, header("id='1' version='1.0'")+features, strings.Repeat("<message><body>"+strings.Repeat("x", 100<<10)+"</body></message>", 100))
+		st := &State{Conn: stream.NewTCP(other, stream.Options{}), User: jid.MustParse("juliet@montague.example")}
+		got := make(chan error, 1)
+		go func() {
+			o := clientOptions(nil, Bind{}, SM{})
+			el, err := begin(st, o)
+			if err == nil {
+				_, err = take(t.Context(), st, o, el)
+			}
+			got <- err
+		}()
+		synctest.Wait()
+		select {
+		case err := <-got:
+			if err == nil {
+				t.Error("a resource was bound")
+			}
+		default:
+			t.Errorf("%d messages of 100 KiB are kept, and more is waited for", len(st.Early))
+		}
+		other.Close()
+	})
+}
+
 func TestInitiateGivesUp(t *testing.T) {
 	bubble(t, "deadline", func(t *testing.T) {
 		end, other := net.Pipe()

@@ -84,6 +84,7 @@ type State struct {
 	asked       bool     // EXTERNAL: for the authorization identity
 	requests    int      // before log-in
 	own         jid.JID  // the account an initiating entity logs in to
+	early       int      // bytes of Early
 }
 
 // locked reports whether TLS must come first.

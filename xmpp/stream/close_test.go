@@ -66,6 +66,60 @@ func TestCloseTellsWhy(t *testing.T) {
 	}
 }
 
+// lifted is a connection that takes nothing at once. Before the bound of its writes is
+// taken away it calls lift, and after each that is set bound.
+type lifted struct {
+	net.Conn
+	lift, bound func()
+}
+
+func (*lifted) TryWrite([]byte) (int, error) { return 0, nil }
+
+func (l *lifted) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() {
+		l.lift()
+		return l.Conn.SetWriteDeadline(t)
+	}
+	err := l.Conn.SetWriteDeadline(t)
+	l.bound()
+	return err
+}
+
+// TestCloseWhileWriting: a batch that is out while Close begins does not take away the
+// bound of what Close writes.
+func TestCloseWhileWriting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end, other := net.Pipe()
+		conn := &lifted{Conn: end, lift: func() {}, bound: func() {}}
+		s := NewTCP(conn, Options{Server: true})
+		s.opened = true
+		closed, bound := make(chan struct{}), make(chan struct{})
+		conn.lift = func() {
+			conn.lift = func() {}
+			conn.bound = func() { conn.bound = func() {}; close(bound) }
+			go func() {
+				s.Close(ErrSystemShutdown)
+				close(closed)
+			}()
+			<-bound
+		}
+		go io.ReadFull(other, make([]byte, len(message(0)))) // and nothing behind it
+		if err := s.WriteBatch([][]byte{message(0)}); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		select {
+		case <-closed:
+		case <-time.After(time.Minute):
+		}
+		other.Close()
+		if took := time.Since(start); took > closeTimeout {
+			t.Errorf("Close took %v", took)
+		}
+		<-closed
+	})
+}
+
 // TestCloseEndsRead: the reader is out at once, and does not wait with Close for the
 // peer.
 func TestCloseEndsRead(t *testing.T) {

@@ -169,6 +169,7 @@ func (c *TCP) Close(err error) error {
 	// takes no deadline it is closed already.
 	if c.sock.Conn.SetWriteDeadline(end) == nil {
 		c.wmu.Lock()
+		c.sock.Conn.SetWriteDeadline(end) //nolint:errcheck // once more: who was writing may have taken it away
 		c.farewell(e)
 		c.wmu.Unlock()
 		c.rmu.Lock()
