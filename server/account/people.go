@@ -157,6 +157,7 @@ func (s *Store) settle(ctx context.Context, domain string, p Person) (jid.JID, e
 		a, err = find(r, domain, p)
 		return err
 	})
+	p.Create = p.Create && !s.reserved(named)
 	if err == nil && (a.id == 0 || a.stale(p)) {
 		err = s.db.Write(ctx, func(tx *storage.Tx) (err error) {
 			a, err = settleIn(tx, domain, named, p)
