@@ -138,6 +138,9 @@ func TestAnonymousLeavesNothing(t *testing.T) {
 			if now := rows(t, s); now != before {
 				t.Errorf("while he is there:\n%s\nbefore:\n%s", now, before)
 			}
+			if log := s.TakeLog(); strings.Contains(log, "level=ERROR") {
+				t.Errorf("what they ask for is an error of the server's:\n%s", log)
+			}
 			visitor.Close()
 			s.Settle()
 			if s.Accounts().Temporary(me) {
