@@ -89,3 +89,17 @@ func waitFor(ends bool) time.Duration {
 	}
 	return 50 * time.Millisecond
 }
+
+// TestPasswordByToken: who has come by a token does not change the password, wherever
+// it is kept (RFC 7628 §5).
+func TestPasswordByToken(t *testing.T) {
+	s, issuer, directory := company(t, "ldap.\"capulet.example\".password_change = true")
+	c, err := dial(t, s, "tybalt@capulet.example", "", func(context.Context) (string, error) {
+		return issuer.sign(t, map[string]any{"sub": "1", "preferred_username": "tybalt"}), nil
+	})
+	must(t, err)
+	change(t, c, "not-allowed")
+	if asked := strings.Join(directory.Took(), "\n"); strings.Contains(asked, "password ") {
+		t.Errorf("the directory is asked\n%s", asked)
+	}
+}
