@@ -71,6 +71,7 @@ type Access string
 const (
 	Everything Access = ""
 	Apps       Access = "app"
+	Ours       Access = "ours" // by what is kept here: passwords, and tokens that were given for them
 )
 
 // The letters by which an Access begins.

@@ -168,10 +168,15 @@ func (s *Store) settle(ctx context.Context, domain string, p Person) (jid.JID, e
 	})
 	p.Create = p.Create && !s.reserved(named)
 	if err == nil && (a.id == 0 || a.stale(p)) {
+		done := func() {}
+		if a.id == 0 && p.Adopt && s.peopleOf(domain).Directory == nil { // its password is forgotten
+			done = s.revoke(named, Ours)
+		}
 		err = s.db.Write(ctx, func(tx *storage.Tx) (err error) {
 			a, err = settleIn(tx, domain, named, p)
 			return err
 		})
+		done()
 		if err == nil && a.changed {
 			s.announce(a.jid)
 		}
