@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kith/client"
@@ -221,4 +222,30 @@ func TestHeldExchanges(t *testing.T) {
 			t.Errorf("the owner waited %v", took)
 		}
 	}, xmpptest.Config("limits.login_failures = 4"))
+}
+
+// TestStopBesideGuesses: who waits for his next guess does not keep the server from
+// stopping.
+func TestStopBesideGuesses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := xmpptest.New(t, xmpptest.Config("limits.login_failures = 1"))
+		s.Account(mercutio)
+		for range 8 {
+			c := reach(t, s, "before login")
+			c.MustSend(auth(sasl.Plain, "\x00mercutio\x00guess"))
+			s.Settle()
+			if _, answered := c.Next(); !answered {
+				begun := time.Now()
+				s.Restart()
+				if took := time.Since(begun); took > 5*time.Second {
+					t.Errorf("it took %v", took)
+				}
+				return
+			}
+			c.Cut()
+			s.Pass(10 * time.Second)
+		}
+		t.Error("nobody has to wait")
+	})
 }

@@ -37,6 +37,8 @@ func (c *client) login(direct bool) (err error) {
 	l := &c.config.Limits
 	ctx, cancel := context.WithTimeout(context.Background(), l.Login)
 	defer cancel()
+	c.giveUp.Store(&cancel)
+	defer c.giveUp.Store(nil)
 	if direct {
 		if err := c.handshake(ctx); err != nil {
 			c.conn.Close(err)
