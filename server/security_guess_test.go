@@ -58,6 +58,25 @@ func TestBruteForce(t *testing.T) {
 	}, xmpptest.Config("limits.login_failures = 4"))
 }
 
+// TestGuessesOfNobody: what is no name of an account counts for nobody's, whoever was
+// tried before on the stream.
+func TestGuessesOfNobody(t *testing.T) {
+	secure(t, func(t *testing.T, s *xmpptest.Server) {
+		s.Account(mercutio)
+		c := reach(t, s, "before login")
+		for _, message := range []string{"\x00mercutio\x00guess", "\x00a@b\x00guess"} {
+			c.MustSend(auth(sasl.Plain, message))
+			c.Expect("<failure " + saslNS + "><not-authorized/></failure>")
+		}
+		c.Cut()
+		begun := time.Now()
+		s.MustConnect("mercutio@" + host)
+		if took := time.Since(begun); took > 0 {
+			t.Errorf("the owner waited %v", took)
+		}
+	}, xmpptest.Config("limits.login_failures = 1"))
+}
+
 // TestTokenFlood: an address that tries tokens has to wait, and so has nobody else.
 func TestTokenFlood(t *testing.T) {
 	secure(t, func(t *testing.T, s *xmpptest.Server) {
