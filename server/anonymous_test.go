@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -274,5 +275,21 @@ func TestAnonymousNoMore(t *testing.T) {
 				stays.Expect("<iq type='result' id='p' .../>")
 			}, xmpptest.Config(anonymous))
 		})
+	}
+}
+
+// TestAnonymousToken: who comes without an account is not asked for a token.
+func TestAnonymousToken(t *testing.T) {
+	s, _, _ := company(t, "host.\"montague.example\".anonymous = \"local\"")
+	c, err := client.NewOnConn(t.Context(), s.Dial(true), client.Config{
+		JID: jid.MustParse("montague.example"), DirectTLS: true, TLS: s.TLS("montague.example"), Anonymous: true,
+		Token: func(context.Context) (string, error) { return "", errors.New("no browser here") },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if c.State().Mechanism != sasl.Anonymous {
+		t.Errorf("in by %s", c.State().Mechanism)
 	}
 }
