@@ -10,7 +10,9 @@ import (
 	"kith/server/account"
 	"kith/xmpp/jid"
 	"kith/xmpp/negotiate"
+	"kith/xmpp/ns"
 	"kith/xmpp/stanza"
+	"kith/xmpp/xep/command"
 	"kith/xmpp/xep/form"
 	"kith/xmpp/xep/register"
 	"kith/xmpptest"
@@ -82,4 +84,32 @@ func TestRevokeApp(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAppAdministers: an app password is not good for administering the server, by
+// which it could change any password.
+func TestAppAdministers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := xmpptest.New(t)
+		s.Admin(mercutio)
+		g, _ := enrol(t, s)
+		owner := g.mustDial(xmpptest.Password, func(c *client.Config) {
+			code := g.code()
+			c.Code = func() (string, error) { return code, nil }
+		})
+		defer owner.Close()
+		password := g.run(owner, "urn:xmpp:mfa:0#app-password", "password", func(*form.Form) []form.Field {
+			return []form.Field{{Var: "name", Values: []string{"kitchen"}}, {Var: "code", Values: []string{g.code()}}}
+		})[0]
+		app := g.mustDial(password, func(c *client.Config) { c.Classic = true })
+		defer app.Close()
+		for _, node := range []string{ns.Admin + "#change-user-password", ns.Admin + "#get-online-users-num", "kith#list-reports"} {
+			for _, by := range []*client.Client{owner, app} {
+				_, err := by.SendIQ(t.Context(), stanza.New(stanza.IQ, stanza.Set, jid.JID{}, mercutio.Host(), &command.Command{Node: node}))
+				if may := err == nil; may != (by == owner) || !may && !errors.Is(err, stanza.ErrForbidden) {
+					t.Errorf("%s, by the app %v: %v", node, by == app, err)
+				}
+			}
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,6 +17,7 @@ import (
 	"kith/xmpp/jid"
 	"kith/xmpp/sasl"
 	"kith/xmpp/stanza"
+	"kith/xmpp/stream"
 	"kith/xmpp/xmltree"
 	"kith/xmpptest"
 )
@@ -138,6 +140,9 @@ func TestAnonymousLeavesNothing(t *testing.T) {
 			if now := rows(t, s); now != before {
 				t.Errorf("while he is there:\n%s\nbefore:\n%s", now, before)
 			}
+			if log := s.TakeLog(); strings.Contains(log, "level=ERROR") {
+				t.Errorf("what they ask for is an error of the server's:\n%s", log)
+			}
 			visitor.Close()
 			s.Settle()
 			if s.Accounts().Temporary(me) {
@@ -226,4 +231,65 @@ func TestAnonymousCrowd(t *testing.T) {
 			c.Close()
 		}
 	}, xmpptest.Config(anonymous+"\n[limits]\nanonymous = 3\nanonymous_per_ip = 2"))
+}
+
+// TestAnonymousNoMore: where the configuration does not want people without accounts
+// any more, those who are there have to go: nothing holds them to their place.
+func TestAnonymousNoMore(t *testing.T) {
+	for _, change := range []string{"host.\"" + host + "\".anonymous = \"no\"", "modules.anonymous.enabled = false"} {
+		t.Run(change, func(t *testing.T) {
+			secure(t, func(t *testing.T, s *xmpptest.Server) {
+				stays := reach(t, s, "bound")
+				before := reach(t, s, "before login")
+				if got := authenticate(t, before, sasl.Anonymous, sasl.Credentials{Anonymous: true}); got != "success" {
+					t.Fatal(got)
+				}
+				visitor, err := visit(t, s, elsewhere(0), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := s.Reload(change); err != nil {
+					t.Fatal(err)
+				}
+				s.Pass(2 * time.Second)
+				select {
+				case <-visitor.Done():
+					if !errors.Is(visitor.Err(), stream.ErrNotAuthorized) {
+						t.Error(visitor.Err())
+					}
+				default:
+					t.Error("who is there stays")
+				}
+				before.MustSend("<stream:stream to='" + host + "' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>" +
+					"<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
+				s.Pass(2 * time.Second)
+				for _, el := range before.Received() {
+					if el.Name().Local == "iq" {
+						t.Errorf("who has logged in before gets a resource: %s", el.Raw())
+					}
+				}
+				if n := s.Accounts().TemporaryStats().Accounts; n != 0 {
+					t.Errorf("%d are still there", n)
+				}
+				stays.MustSend(ping)
+				stays.Expect("<iq type='result' id='p' .../>")
+			}, xmpptest.Config(anonymous))
+		})
+	}
+}
+
+// TestAnonymousToken: who comes without an account is not asked for a token.
+func TestAnonymousToken(t *testing.T) {
+	s, _, _ := company(t, "host.\"montague.example\".anonymous = \"local\"")
+	c, err := client.NewOnConn(t.Context(), s.Dial(true), client.Config{
+		JID: jid.MustParse("montague.example"), DirectTLS: true, TLS: s.TLS("montague.example"), Anonymous: true,
+		Token: func(context.Context) (string, error) { return "", errors.New("no browser here") },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if c.State().Mechanism != sasl.Anonymous {
+		t.Errorf("in by %s", c.State().Mechanism)
+	}
 }

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
@@ -158,4 +159,30 @@ func TestNoTokenForCertificate(t *testing.T) {
 			t.Errorf("a token until %v for who has come by %s", got.Expiry, c.State().Mechanism)
 		}
 	})
+}
+
+// TestAdoptedMeanwhile: who has logged in by the password that an account had gets no
+// session when it belongs to somebody who has come by a token since.
+func TestAdoptedMeanwhile(t *testing.T) {
+	s, issuer, _ := company(t, "oidc.\"montague.example\".adopt = true")
+	s.Account(jid.MustParse("romeo@montague.example"))
+	c, err := s.Open("romeo", "montague.example", true)
+	must(t, err)
+	defer c.Cut()
+	c.Expect("<stream:stream ...>")
+	c.Expect("<stream:features>...</stream:features>")
+	if got := authenticate(t, c, sasl.Plain, sasl.Credentials{Username: "romeo", Password: xmpptest.Password}); got != "success" {
+		t.Fatal(got)
+	}
+	_, err = dial(t, s, "romeo@montague.example", "", func(context.Context) (string, error) {
+		return issuer.sign(t, map[string]any{"sub": "2", "preferred_username": "romeo", "scope": "xmpp"}), nil
+	})
+	must(t, err)
+	c.MustSend("<stream:stream to='montague.example' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>")
+	c.Expect("<stream:stream ...>")
+	c.Expect("<stream:features>...</stream:features>")
+	c.MustSend("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
+	if el, ok := c.Next(); !ok || el.Name().Local == "iq" {
+		t.Errorf("told %s, %v", el.Raw(), c.Err())
+	}
 }

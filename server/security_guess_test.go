@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kith/client"
@@ -55,6 +56,25 @@ func TestBruteForce(t *testing.T) {
 		// Others are not concerned, from elsewhere.
 		s.MustConnect("tybalt@" + host)
 	}, xmpptest.Config("limits.login_failures = 4"))
+}
+
+// TestGuessesOfNobody: what is no name of an account counts for nobody's, whoever was
+// tried before on the stream.
+func TestGuessesOfNobody(t *testing.T) {
+	secure(t, func(t *testing.T, s *xmpptest.Server) {
+		s.Account(mercutio)
+		c := reach(t, s, "before login")
+		for _, message := range []string{"\x00mercutio\x00guess", "\x00a@b\x00guess"} {
+			c.MustSend(auth(sasl.Plain, message))
+			c.Expect("<failure " + saslNS + "><not-authorized/></failure>")
+		}
+		c.Cut()
+		begun := time.Now()
+		s.MustConnect("mercutio@" + host)
+		if took := time.Since(begun); took > 0 {
+			t.Errorf("the owner waited %v", took)
+		}
+	}, xmpptest.Config("limits.login_failures = 1"))
 }
 
 // TestTokenFlood: an address that tries tokens has to wait, and so has nobody else.
@@ -221,4 +241,30 @@ func TestHeldExchanges(t *testing.T) {
 			t.Errorf("the owner waited %v", took)
 		}
 	}, xmpptest.Config("limits.login_failures = 4"))
+}
+
+// TestStopBesideGuesses: who waits for his next guess does not keep the server from
+// stopping.
+func TestStopBesideGuesses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := xmpptest.New(t, xmpptest.Config("limits.login_failures = 1"))
+		s.Account(mercutio)
+		for range 8 {
+			c := reach(t, s, "before login")
+			c.MustSend(auth(sasl.Plain, "\x00mercutio\x00guess"))
+			s.Settle()
+			if _, answered := c.Next(); !answered {
+				begun := time.Now()
+				s.Restart()
+				if took := time.Since(begun); took > 5*time.Second {
+					t.Errorf("it took %v", took)
+				}
+				return
+			}
+			c.Cut()
+			s.Pass(10 * time.Second)
+		}
+		t.Error("nobody has to wait")
+	})
 }

@@ -347,3 +347,44 @@ func TestSignInReload(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestRefusedTokens: a token that is refused counts when its client is told, whether it
+// waits for the failure or tries another at once.
+func TestRefusedTokens(t *testing.T) {
+	for name, waits := range map[string]bool{"one by one": true, "at once": false} {
+		t.Run(name, func(t *testing.T) {
+			s, _, _ := company(t, "limits.login_failures = 1\nlimits.login_backoff = \"1h\"\nlimits.login_backoff_max = \"1h\"")
+			open := func() *xmpptest.Client {
+				c, err := s.Open("thief", "montague.example", true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Expect("<stream:stream ...>")
+				c.Expect("<stream:features>...</stream:features>")
+				return c
+			}
+			c := open()
+			tries := 0
+			for ; tries < 10; tries++ {
+				c.MustSend(auth(sasl.OAuthBearer, "n,,\x01auth=Bearer guess\x01\x01"))
+				el, ok := c.Next()
+				if !ok || el.Name().Local != "challenge" {
+					if !ok || el.First().Name().Local != sasl.TemporaryAuthFailure {
+						t.Errorf("told %s, %v", el.Raw(), c.Err())
+					}
+					break
+				}
+				if waits {
+					c.MustSend("<response " + saslNS + ">AQ==</response>")
+					c.Expect("<failure " + saslNS + "><not-authorized/></failure>")
+					c.Cut()
+					c = open()
+				}
+			}
+			c.Cut()
+			if tries != 5 { // an address is forgiven four times as much as an account
+				t.Errorf("%d tokens are looked at", tries)
+			}
+		})
+	}
+}

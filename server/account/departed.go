@@ -23,7 +23,7 @@ const errReplaced = Gone("the directory knows somebody else by that name now")
 // directory says of his rights holds from now on. err says that it cannot be asked.
 func (s *Store) Look(ctx context.Context, j jid.JID) (gone, err error) {
 	d := s.peopleOf(j.Domain()).Directory
-	if d == nil {
+	if d == nil || s.Temporary(j) { // whom the directory has never known
 		return nil, nil
 	}
 	p, err := d.Find(ctx, j.Local())

@@ -71,6 +71,7 @@ type Access string
 const (
 	Everything Access = ""
 	Apps       Access = "app"
+	Ours       Access = "ours" // by what is kept here: passwords, and tokens that were given for them
 )
 
 // The letters by which an Access begins.
@@ -142,6 +143,10 @@ func (r *Resource) By(list []Access) bool {
 // Limited reports whether the session's client was let in by a password of its
 // own, which is good for everything but what concerns the access to the account.
 func (r *Resource) Limited() bool { return r.Means != nil && r.Means.App != 0 }
+
+// Granted reports whether the session's client was let in by a grant alone, which is
+// not worth a password (RFC 7628 §5).
+func (r *Resource) Granted() bool { return r.Means != nil && r.Means.By == ByGrant }
 
 // Again returns the means of a session that goes on with a client that has logged in
 // by others. Who knows how to resume it is the same installation.

@@ -81,7 +81,16 @@ var ErrElsewhere = errors.New("the account is logged in to by what is kept elsew
 var ErrPassword = errors.New("the directory does not take this password")
 
 // SetPeople sets where people come from, by domain, for log-ins that begin later.
-func (s *Store) SetPeople(people map[string]People) { s.people.Store(&people) }
+// Who is there without an account where nobody may be so any more is logged out.
+func (s *Store) SetPeople(people map[string]People) {
+	s.people.Store(&people)
+	for _, j := range s.temporary.all() {
+		if !people[j.Domain()].Anonymous {
+			// Nothing is stored, so that nothing fails.
+			_ = s.Withdraw(context.Background(), j, "", nil, Everything)
+		}
+	}
+}
 
 func (s *Store) peopleOf(domain string) People {
 	if p := s.people.Load(); p != nil {
@@ -157,11 +166,17 @@ func (s *Store) settle(ctx context.Context, domain string, p Person) (jid.JID, e
 		a, err = find(r, domain, p)
 		return err
 	})
+	p.Create = p.Create && !s.reserved(named)
 	if err == nil && (a.id == 0 || a.stale(p)) {
+		done := func() {}
+		if a.id == 0 && p.Adopt && s.peopleOf(domain).Directory == nil { // its password is forgotten
+			done = s.revoke(named, Ours)
+		}
 		err = s.db.Write(ctx, func(tx *storage.Tx) (err error) {
 			a, err = settleIn(tx, domain, named, p)
 			return err
 		})
+		done()
 		if err == nil && a.changed {
 			s.announce(a.jid)
 		}

@@ -161,6 +161,33 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// TestAdoption: who has proved the password of an account a moment before it is
+// adopted gets nothing for it any more, nor another one.
+func TestAdoption(t *testing.T) {
+	s, _ := open(t)
+	create(t, s, romeo, password)
+	m := s.Moment()
+	b := from(s, nil, elsewhere{people: map[string]account.Person{
+		"token": {Source: "https://issuer.example", Subject: "4", Username: "romeo", Adopt: true},
+	}})
+	if name, err := b.Token(t.Context(), "token"); name != "romeo" || err != nil {
+		t.Fatal(name, err)
+	}
+	if !s.Revoked(romeo, m, account.Ours) || s.Revoked(romeo, m) {
+		t.Errorf("revoked by what is kept: %v, by anything: %v", s.Revoked(romeo, m, account.Ours), s.Revoked(romeo, m))
+	}
+	keys, err := sasl.MakeKeys(sasl.SHA512, "another", sasl.NewSalt(), sasl.MinIterations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Upgrader(romeo.Host()).Add(t.Context(), "romeo", sasl.SHA512, keys); outcome(err) != sasl.NotAuthorized {
+		t.Errorf("other keys: %v", err)
+	}
+	if got := outcome(b.Plain(t.Context(), "romeo", "another")); got != sasl.NotAuthorized {
+		t.Errorf("PLAIN by them: %q", got)
+	}
+}
+
 // TestDirectory: a directory decides who logs in, whatever by.
 func TestDirectory(t *testing.T) {
 	s, _ := open(t)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"sync"
 
 	"kith/server/limit"
@@ -75,6 +77,12 @@ func (s *Store) Temporary(j jid.JID) bool {
 	return ok
 }
 
+func (t *temporaries) all() []jid.JID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Keys(t.by))
+}
+
 // Vanish ends a temporary account. One that is not there is left alone.
 func (s *Store) Vanish(j jid.JID) {
 	t := &s.temporary
@@ -105,7 +113,7 @@ func (s *Store) TemporaryStats() TemporaryStats {
 // Anonymous makes an account for somebody who has none, by the source of his
 // address. It lasts until Vanish is called.
 func (b Backend) Anonymous(_ context.Context, source string) (jid.JID, error) {
-	if !b.people.Anonymous {
+	if !b.s.peopleOf(b.domain).Anonymous { // any more, perhaps
 		return jid.JID{}, &sasl.Failure{Condition: sasl.InvalidMechanism}
 	}
 	return b.s.addTemporary(b.domain, source)

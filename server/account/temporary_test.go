@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kith/server/account"
+	"kith/server/session"
 	"kith/server/storage"
 	"kith/xmpp/jid"
 	"kith/xmpp/sasl"
@@ -118,12 +119,35 @@ func TestTemporaryNames(t *testing.T) {
 				t.Errorf("%s of %s: %v, want ErrExists", what, j, err)
 			}
 		}
+		p := account.Person{Source: "https://issuer.example", Subject: "1", Username: j.Local(), Create: true}
+		s.SetPeople(map[string]account.People{"montague.example": {Anonymous: true, Issuer: elsewhere{people: map[string]account.Person{"token": p}}}})
+		if name, err := s.Backend(romeo.Host()).Token(t.Context(), "token"); !errors.Is(err, &sasl.Failure{Condition: sasl.NotAuthorized}) {
+			t.Errorf("a token for %s: %s, %v", j, name, err)
+		}
 		s.Vanish(j)
 	}
 	// Where there are no such people, a name is a name.
-	elsewhere, err := jid.New(j.Local(), "capulet.example", "")
+	same, err := jid.New(j.Local(), "capulet.example", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	create(t, s, elsewhere, "secret")
+	create(t, s, same, "secret")
+}
+
+// TestTemporaryLook: a directory is not asked about people of whom it has never known.
+func TestTemporaryLook(t *testing.T) {
+	s, b := open2(t)
+	j, err := b.Anonymous(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetPeople(map[string]account.People{"montague.example": {Anonymous: true, Directory: elsewhere{err: account.Gone("nobody")}}})
+	var ended []jid.JID
+	s.OnWithdrawal(func(j jid.JID, _ []account.Access, _ session.ID) { ended = append(ended, j) })
+	if gone, err := s.Look(t.Context(), j); gone != nil || err != nil || len(ended) > 0 {
+		t.Errorf("gone: %v, %v; the sessions of %v end", gone, err, ended)
+	}
+	if gone, err := s.Look(t.Context(), romeo); gone == nil || err != nil || len(ended) != 1 {
+		t.Errorf("who is gone: %v, %v; the sessions of %v end", gone, err, ended)
+	}
 }

@@ -32,7 +32,8 @@ func (u upgrader) Lacks(ctx context.Context, username, hash string) (lacks bool,
 	return all > 0 && have == 0, err
 }
 
-// Add implements negotiate.Upgrader. Keys that are there already stay.
+// Add implements negotiate.Upgrader. Keys that are there already stay. An account whose
+// password was forgotten meanwhile gets none by it.
 func (u upgrader) Add(ctx context.Context, username, hash string, k sasl.Keys) error {
 	j, err := jid.New(username, u.domain, "")
 	if err != nil {
@@ -45,6 +46,13 @@ func (u upgrader) Add(ctx context.Context, username, hash string, k sasl.Keys) e
 		}
 		if err != nil {
 			return err
+		}
+		var n int
+		if err := tx.QueryRow(`SELECT count(*) FROM credential WHERE account = $1`, id).Scan(&n); err != nil {
+			return err
+		}
+		if n == 0 {
+			return &sasl.Failure{Condition: sasl.NotAuthorized}
 		}
 		_, err = tx.Exec(`INSERT INTO credential (account, hash, salt, iterations, stored_key, server_key)
 			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`, id, hash, k.Salt, k.Iterations, k.StoredKey, k.ServerKey)

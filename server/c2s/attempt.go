@@ -22,6 +22,7 @@ type attempt struct {
 	guessed  bool           // that can be guessed
 	byName   bool           // it is under way, and counted for the account
 	bySource bool           // and for the address
+	told     bool           // the client has been told that it is wrong, and it is counted
 }
 
 // ending is how an attempt ends.
@@ -42,7 +43,8 @@ const (
 // so. It ends the attempt before.
 func (c *client) try(by account.Method, name string) {
 	c.over(drop)
-	c.by, c.tried, c.guessed, c.proof, c.agent = by, name, by != account.ByToken && by != 0, nil, negotiate.UserAgent{}
+	c.attempt = attempt{tried: name, by: by, guessed: by != account.ByToken && by != 0}
+	c.proof, c.agent = nil, negotiate.UserAgent{}
 }
 
 // begin begins an attempt on an account, "" if it will show whose it is, when its
@@ -102,6 +104,7 @@ func (c *client) over(how ending) {
 func (c *client) refused(_ context.Context, st *negotiate.State, f *sasl.Failure) {
 	s := c.server
 	c.vanish()
+	defer func() { c.attempt = attempt{} }() // what else may be wrong is not of this one
 	if f.Condition != sasl.NotAuthorized {
 		c.over(drop)
 		if f.Err != nil {
@@ -110,7 +113,9 @@ func (c *client) refused(_ context.Context, st *negotiate.State, f *sasl.Failure
 		return
 	}
 	s.failedLogins.Add(1)
-	c.over(fail)
+	if !c.told {
+		c.over(fail)
+	}
 	s.log.Info("log-in refused", "stream", st.ID, "remote", c.conn.RemoteAddr().String(), "account", c.tried, "why", f.Err)
 }
 
@@ -171,8 +176,12 @@ func (g guard) Token(ctx context.Context, token string) (string, error) {
 		return "", err
 	}
 	username, err := g.Login.Token(ctx, token)
-	if err == nil {
+	switch _, refused := errors.AsType[*sasl.TokenRefusal](err); {
+	case err == nil:
 		g.c.tried = username + "@" + g.host.Domain()
+	case refused: // as the client learns at once: it need not wait for the failure (RFC 7628 §3.2.3)
+		g.c.over(fail)
+		g.c.told = true
 	}
 	return username, err
 }

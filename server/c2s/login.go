@@ -37,6 +37,8 @@ func (c *client) login(direct bool) (err error) {
 	l := &c.config.Limits
 	ctx, cancel := context.WithTimeout(context.Background(), l.Login)
 	defer cancel()
+	c.giveUp.Store(&cancel)
+	defer c.giveUp.Store(nil)
 	if direct {
 		if err := c.handshake(ctx); err != nil {
 			c.conn.Close(err)
@@ -190,10 +192,18 @@ func (c *client) means(user jid.JID) *account.Means {
 // stillValid fails if what the client has logged in by was revoked since it began.
 // It is asked once the session can be found: what is revoked later ends it.
 func (c *client) stillValid(user jid.JID, by *account.Means) error {
-	if c.server.accounts.Revoked(user, c.begun, by.Accesses()...) {
+	if c.revoked(user, by) {
 		return stream.ErrReset.With("what you have logged in by was revoked meanwhile")
 	}
 	return nil
+}
+
+func (c *client) revoked(user jid.JID, by *account.Means) bool {
+	list := by.Accesses()
+	if c.by&(account.ByPassword|account.ByToken) != 0 {
+		list = append(list, account.Ours)
+	}
+	return c.server.accounts.Revoked(user, c.begun, list...)
 }
 
 // open makes a session on the stream, of which nobody knows yet.

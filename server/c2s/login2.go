@@ -157,7 +157,7 @@ func (t *tokens) Issue(ctx context.Context, user jid.JID, agent negotiate.UserAg
 		return nil
 	}
 	// What is revoked from now on finds it.
-	if t.c.server.accounts.Revoked(user, t.c.begun, t.c.means(user).Accesses()...) {
+	if t.c.revoked(user, t.c.means(user)) {
 		if err := t.Revoke(ctx, user, agent); err != nil {
 			t.c.server.log.Warn("a token is given out to nobody", "account", user.String(), "error", err)
 		}

@@ -1,6 +1,7 @@
 package c2s
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -49,7 +50,9 @@ type client struct {
 	since   time.Time
 	heard   uint64 // bytes that had come in then
 
-	inbound atomic.Pointer[session.Inbound] // of the session, for those who end the stream
+	// For those who end the stream.
+	inbound atomic.Pointer[session.Inbound]    // of the session
+	giveUp  atomic.Pointer[context.CancelFunc] // ends what a log-in waits for; nil: none is under way
 
 	until  time.Time   // the client's certificate holds, if it has logged in by one
 	expiry *time.Timer // then; else nil
@@ -62,12 +65,16 @@ type client struct {
 	cause     error               // why the session ended its stream, nil if it did not
 }
 
-// end ends the stream. A reader that waits for credit learns it too.
+// end ends the stream. A reader that waits for credit learns it too, and a log-in that
+// waits for its turn.
 func (c *client) end(err error) {
 	if in := c.inbound.Load(); in != nil {
 		in.Free()
 	}
 	c.conn.Close(err)
+	if f := c.giveUp.Load(); f != nil {
+		(*f)()
+	}
 }
 
 // read handles what the client sends until the stream ends. nil means that the

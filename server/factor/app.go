@@ -126,6 +126,9 @@ func (s *Store) AppPasswords(ctx context.Context, j jid.JID) ([]AppPassword, err
 		}
 		return nil
 	})
+	if errors.Is(err, account.ErrUnknown) {
+		return list, nil // who is not there has none
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list the app passwords of %s: %w", j, err)
 	}

@@ -133,8 +133,8 @@ func (b *Backoff) count(t *tries, now time.Time) {
 
 // wait is how long the wait is behind so many failures more than are forgiven.
 func (b *Backoff) wait(over int) time.Duration {
-	if over < 32 {
-		return min(b.max, b.first<<(over-1))
+	if n := over - 1; n < 63 && b.first <= b.max>>n {
+		return b.first << n
 	}
 	return b.max
 }

@@ -47,6 +47,24 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
+// TestBackoffLong: however often it has failed, and however long the first wait is, the
+// next is never shorter.
+func TestBackoffLong(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for _, first := range []time.Duration{time.Second, 10 * time.Second, time.Hour} {
+		b := NewBackoff(0, first, 2*time.Hour)
+		last := time.Duration(0)
+		for i := range 100 {
+			b.Failed("x", now)
+			got := waitOf(b, "x", now)
+			if got < max(last, first) || got > 2*time.Hour {
+				t.Fatalf("first %v: after %d failures the wait is %v, it was %v", first, i+1, got, last)
+			}
+			last = got
+		}
+	}
+}
+
 func TestBackoffIsBounded(t *testing.T) {
 	b := NewBackoff(0, time.Second, time.Hour)
 	now := time.Unix(1000, 0)

@@ -32,6 +32,13 @@ func (t *Transit) Sees(who jid.JID) bool {
 	return who.Bare() == t.Account.JID || roster.Of(t.Account).Subscribed(who)
 }
 
+// Administers reports whether one asks who administers the server. An app password
+// does not do for that: with it anybody's password could be changed, the own one
+// too. It is for what the host is asked, in the lane of who asks.
+func (t *Transit) Administers() bool {
+	return t.Own() && t.Sender != nil && t.Account.Admin() && !t.Sender.Limited()
+}
+
 // Lanes is the way into a lane from outside: from a timer, or from what Query
 // has read. A Host's Router is one.
 type Lanes interface {

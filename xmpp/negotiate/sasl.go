@@ -313,7 +313,7 @@ func (s SASL) offerOf(st *State, features, list xmltree.Element, name xmltree.Na
 func (s SASL) choose(ctx context.Context, st *State, o sasl.ClientOptions) (sasl.Client, error) {
 	credentials := s.Credentials
 	credentials.Certified = s.Certificate != nil
-	if s.Token != nil && o.OverTLS && slices.Contains(o.Offered, sasl.OAuthBearer) {
+	if s.Token != nil && !credentials.Anonymous && o.OverTLS && slices.Contains(o.Offered, sasl.OAuthBearer) {
 		token, err := s.Token(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("get a token: %w", err)

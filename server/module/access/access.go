@@ -21,6 +21,7 @@ import (
 	"kith/server/module"
 	"kith/xmpp/jid"
 	"kith/xmpp/ns"
+	"kith/xmpp/sasl"
 	"kith/xmpp/stanza"
 	xaccess "kith/xmpp/xep/access"
 	"kith/xmpp/xmltree"
@@ -279,6 +280,10 @@ func (m *manager) lookAt(ctx context.Context, j jid.JID) error {
 	gone, err := m.host.Accounts.Look(ctx, j)
 	if gone != nil {
 		m.host.Log.Info("sessions ended of somebody who is gone", "account", j, "why", gone)
+	}
+	if refused, ok := errors.AsType[*sasl.Failure](err); ok { // it says no more of him; the others wait
+		m.host.Log.Warn("it is not known whether somebody is gone", "account", j, "error", refused)
+		return nil
 	}
 	return err
 }

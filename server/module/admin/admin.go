@@ -73,16 +73,12 @@ var (
 	verify   = form.Field{Var: "password-verify", Type: form.TextPrivate, Label: "The password again", Required: true}
 )
 
-// may: only administrators (XEP-0133 §6). The host's commands are looked at in
-// the lane of who asks.
-func may(t *module.Transit) bool { return t.Account != nil && t.Own() && t.Account.Admin() }
-
 // work is what a command does with what was submitted.
 type work func(ctx context.Context, f *form.Form) (*command.Command, error)
 
 func (a *admin) command(node, name string, f func(*module.Transit) *form.Form, w work) module.Command {
 	return module.Command{
-		Node: ns.Admin + "#" + node, Name: name, May: may, Form: f,
+		Node: ns.Admin + "#" + node, Name: name, May: (*module.Transit).Administers, Form: f, // XEP-0133 §6
 		Run: func(t *module.Transit, submitted *form.Form) (func(context.Context) (*command.Command, error), error) {
 			return a.logged(t.From.Clone(), node, submitted, w), nil
 		},

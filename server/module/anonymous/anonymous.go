@@ -58,7 +58,9 @@ func (m *anonymous) sent(_ context.Context, t *module.Transit) error {
 	if !t.Account.Temporary() {
 		return nil
 	}
-	own := t.To.IsZero() || t.To == t.Account.JID
+	// Whoever is here answers for them: the own account, or a host, whose resource
+	// nobody looks at.
+	own := t.To.IsZero() || t.To == t.Account.JID || t.To.Local() == "" && slices.Contains(m.host.Config.Hosts, t.To.Host())
 	switch {
 	case m.local && !t.To.IsZero() && !m.near(t.To): // the second rule
 		return stanza.ErrNotAllowed.With("Without an account one reaches this server's people only.")
@@ -67,7 +69,7 @@ func (m *anonymous) sent(_ context.Context, t *module.Transit) error {
 	case t.Kind == stanza.Presence && roster.IsSubscription(t.Type):
 		return stanza.ErrNotAllowed.With("Without an account there are no subscriptions.")
 	// The fourth.
-	case t.Kind == stanza.IQ && t.Type == stanza.Set && (own || slices.Contains(m.host.Config.Hosts, t.To)) && !harmless[t.Payload().Name()]:
+	case t.Kind == stanza.IQ && t.Type == stanza.Set && own && !harmless[t.Payload().Name()]:
 		return stanza.ErrNotAllowed.With("Without an account nothing is stored.")
 	}
 	return nil

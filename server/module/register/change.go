@@ -55,6 +55,8 @@ func (r *register) password(t *module.Transit, q *xregister.Query) (reader, erro
 		return nil, stanza.ErrNotAcceptable.With("You are logged in to another account.")
 	case !r.config.PasswordChange:
 		return nil, stanza.ErrNotAllowed
+	case t.Sender != nil && t.Sender.Granted():
+		return nil, stanza.ErrNotAllowed.With("You have logged in without your password. Log in with it to change it.")
 	case !r.changed.Allow(own.String(), t.Turn.Now()):
 		return nil, stanza.ErrResourceConstraint.With("The password was changed too often just now. Try again later.")
 	}

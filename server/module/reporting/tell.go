@@ -117,14 +117,10 @@ const (
 	mostDeleted = 1000
 )
 
-// may: only administrators. The host's commands are looked at in the lane of who
-// asks.
-func may(t *module.Transit) bool { return t.Account != nil && t.Own() && t.Account.Admin() }
-
 // list is the command that shows reports, the newest first.
 func (m *reports) list() module.Command {
 	return module.Command{
-		Node: nodeList, Name: "List Reports", May: may,
+		Node: nodeList, Name: "List Reports", May: (*module.Transit).Administers,
 		Form: func(*module.Transit) *form.Form {
 			f := form.New(form.Empty, "", form.Field{Var: "before", Type: form.TextSingle, Label: "Older than the report of this number (empty: the newest)"})
 			f.Title = "List Reports"
@@ -187,7 +183,7 @@ func bodies(messages []string) (list []string) {
 // delete is the command that deletes reports.
 func (m *reports) delete() module.Command {
 	return module.Command{
-		Node: nodeDelete, Name: "Delete Reports", May: may,
+		Node: nodeDelete, Name: "Delete Reports", May: (*module.Transit).Administers,
 		Form: func(*module.Transit) *form.Form {
 			f := form.New(form.Empty, "", form.Field{Var: "ids", Type: form.TextMulti, Label: "The numbers of the reports", Required: true})
 			f.Title = "Delete Reports"
