@@ -280,6 +280,7 @@ func (w *contacts) versions(t *testing.T) {
 	if got.Name != "My only love" || !slices.Equal(got.Groups, []string{"Lovers"}) {
 		t.Errorf("since %q the roster has %+v", first.Ver, got)
 	}
+	w.romeo.inbox().drain() // of the one before, of the same name
 	w.chamber.do(t, order{Do: "presence"})
 	w.romeo.awaitPresence(t, w.chamber.jid, "")
 }
