@@ -220,8 +220,7 @@ func (l *link) reach() carrier {
 			}
 		}
 		if wait = max(wait, pause); wait > 0 {
-			age := l.s.config.Load().S2S.QueueAge
-			l.sleep(min(wait, max(oldest.Add(age).Sub(now), time.Millisecond)))
+			l.sleep(min(wait, l.untilTooOld(oldest)))
 			continue
 		}
 		if attempt := l.s.underway(l.to); attempt != nil && !waited { // its stream may do
@@ -229,7 +228,7 @@ func (l *link) reach() carrier {
 			l.await(attempt, oldest)
 			continue
 		}
-		o, err := l.connect()
+		o, err := l.connect(oldest)
 		if err == nil && l.s.permitted(l.to) == nil && o.allowed() {
 			return o
 		}
@@ -244,11 +243,13 @@ func (l *link) reach() carrier {
 	}
 }
 
-// connect begins a stream, which is the link's carrier from then on.
-func (l *link) connect() (*outgoing, error) {
+// connect begins a stream, which is the link's carrier from then on. What grows too old
+// meanwhile does not wait for the outcome.
+func (l *link) connect(oldest time.Time) (*outgoing, error) {
 	defer l.s.attempting(l.to)()
 	l.setDialing(true)
 	defer l.setDialing(false)
+	defer time.AfterFunc(l.untilTooOld(oldest), func() { l.expire(time.Now()) }).Stop()
 	o, err := l.s.connect(l.pair)
 	if err == nil {
 		l.s.succeeded(l.pair)
@@ -261,13 +262,18 @@ func (l *link) connect() (*outgoing, error) {
 func (l *link) await(attempt <-chan struct{}, oldest time.Time) {
 	l.setDialing(true)
 	defer l.setDialing(false)
-	t := time.NewTimer(max(time.Until(oldest.Add(l.s.config.Load().S2S.QueueAge)), time.Millisecond))
+	t := time.NewTimer(l.untilTooOld(oldest))
 	defer t.Stop()
 	select {
 	case <-attempt:
 	case <-t.C:
 	case <-l.s.ctx.Done():
 	}
+}
+
+// untilTooOld is how long what was queued at a time may wait yet.
+func (l *link) untilTooOld(at time.Time) time.Duration {
+	return max(time.Until(at.Add(l.s.config.Load().S2S.QueueAge)), time.Millisecond)
 }
 
 // oldest returns when the first entry was queued; false if there is none to send.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -148,11 +149,11 @@ func TestBackBehindVerdict(t *testing.T) {
 // counting is a connection that knows how often something was written to it.
 type counting struct {
 	net.Conn
-	writes *int
+	writes *atomic.Int64
 }
 
 func (c counting) Write(p []byte) (int, error) {
-	*c.writes++
+	c.writes.Add(1)
 	return c.Conn.Write(p)
 }
 
@@ -163,7 +164,7 @@ func TestPresenceToMany(t *testing.T) {
 	const contacts = 40
 	for _, bidi := range []bool{true, false} {
 		inWorld(t, fmt.Sprintf("limits.ping_after = \"1h\"\ns2s.bidi = %v", bidi), func(w *world) {
-			writes := 0
+			var writes atomic.Int64
 			w.net.Through = func(c *xmpptest.Conn) net.Conn { return counting{c, &writes} }
 			other := xmpptest.New(w.t, xmpptest.Join(w.net), xmpptest.Config(fmt.Sprintf("hosts = [\"capulet.example\"]\ns2s.bidi = %v", bidi)))
 			romeo := w.online()
@@ -188,11 +189,11 @@ func TestPresenceToMany(t *testing.T) {
 				}
 				before = federation.Stats().Sent
 			}
-			writes = 0
+			writes.Store(0)
 			romeo.MustSend("<presence><show>away</show></presence>")
 			expect("a change", contacts)
-			if writes > 10 { // with acknowledgements, from both ends
-				w.t.Errorf("bidi %v: they went out in %d pieces", bidi, writes)
+			if writes.Load() > 10 { // with acknowledgements, from both ends
+				w.t.Errorf("bidi %v: they went out in %d pieces", bidi, writes.Load())
 			}
 			romeo.MustSend("<presence to='n1@capulet.example'><show>dnd</show></presence>")
 			expect("to one", 1)

@@ -41,6 +41,20 @@ func TestQueueIsBounded(t *testing.T) {
 	})
 }
 
+// TestTooOldWhileDialing: what may not wait any longer goes back, though it is not known
+// yet whether there will be a stream.
+func TestTooOldWhileDialing(t *testing.T) {
+	inWorld(t, "s2s.queue_age = \"5s\"", func(w *world) {
+		w.net.Stranger("silent.example", (&authoritative{mute: true}).serve)
+		romeo := w.online()
+		romeo.MustSend("<message to='x@silent.example' id='m'><body>x</body></message>")
+		w.s.Pass(4 * time.Second)
+		romeo.ExpectNothing()
+		w.s.Pass(2 * time.Second)
+		romeo.Expect(fmt.Sprintf(errorOf, "remote-server-timeout"))
+	})
+}
+
 // TestCircuitBreaker: a domain that has failed for a while is not tried for each stanza;
 // one that is there again is found.
 func TestCircuitBreaker(t *testing.T) {
