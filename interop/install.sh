@@ -107,6 +107,10 @@ venv() { # NAME WHAT
 venv slixmpp "a client library in Python"
 venv nbxmpp "Gajim's client library in Python"
 venv slidge "a gateway, as a component with privileges"
+if [ -e "$cache/slidge/installed.txt" ] && [ ! -e "$cache/slidge/demo/superduper" ]; then
+	say "unpacking slidge's demo module in $cache/slidge/demo"
+	"$cache/slidge/bin/python" "$here/slidge/demo.py" "$cache/slidge/demo" || lacks "slidge's demo module" "a gateway that others wrote to the end"
+fi
 
 # --- @xmpp/client -----------------------------------------------------------
 if ! cmp -s "$here/xmppjs/package-lock.json" "$here/xmppjs/node_modules/installed.json"; then

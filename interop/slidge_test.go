@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -21,12 +22,12 @@ const slidgeDomain = "verona.localhost"
 // on the other network is on all his devices.
 func TestSlidge(t *testing.T) {
 	t.Parallel()
-	secret := filepath.Join(t.TempDir(), "secret")
-	writeFile(t, secret, componentSecret)
-	s := startKithOn(t, "", "[[component]]", "host = "+strconv.Quote(slidgeDomain), "secret_file = "+strconv.Quote(secret),
-		"[component.privileges]", `roster = "both"`, `message = "outgoing"`, `presence = "managed_entity"`,
-		`iq = { "http://jabber.org/protocol/pubsub" = "both", "http://jabber.org/protocol/pubsub#owner" = "set" }`)
-	startSlidge(t, s)
+	s := kithForSlidge(t)
+	module, err := filepath.Abs("slidge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	startSlidge(t, s, module, "verona")
 	p := startPuppet(t, slixmpp, s)
 	romeo := p.mustOpen(t, "romeo", "orchard", true)
 	romeo.do(t, order{Do: "roster"})
@@ -90,8 +91,58 @@ func TestSlidge(t *testing.T) {
 	})
 }
 
-// startSlidge starts a gateway of slidge's.
-func startSlidge(t *testing.T, s *server) {
+// TestSlidgeDemo: the same with slidge's own demo module, which wants a code at the
+// registration. That is a chat with the gateway, for clients that know no forms.
+func TestSlidgeDemo(t *testing.T) {
+	t.Parallel()
+	s := kithForSlidge(t)
+	demo := filepath.Join(cacheDir(t), "slidge", "demo")
+	if !exists(t, filepath.Join(demo, "superduper")) {
+		unavailable(t, "slidge's demo module is not there")
+	}
+	startSlidge(t, s, demo, "superduper")
+	p := startPuppet(t, slixmpp, s)
+	romeo := p.mustOpen(t, "romeo", "orchard", true)
+	romeo.do(t, order{Do: "roster"})
+	romeo.do(t, order{Do: "presence"})
+	awaitComponent(t, romeo, slidgeDomain)
+	answers := []string{"register", "slidger", "any", "666"}
+	for i, asked := 0, true; asked; i++ {
+		say := "yes" // to all preferences
+		if i < len(answers) {
+			say = answers[i]
+		}
+		romeo.do(t, order{Do: "message", To: slidgeDomain, Type: "chat", Body: say, Stanza: strconv.Itoa(i)})
+		romeo.inbox().await(t, "what slidge says to "+say, func(e event) bool {
+			asked = strings.HasSuffix(e.Body, "(or 'abort')")
+			return e.Event == "message" && e.From == slidgeDomain && (asked || strings.HasPrefix(e.Body, "Success"))
+		})
+	}
+	baba := "111@" + slidgeDomain
+	romeo.inbox().await(t, "presence of a contact", func(e event) bool {
+		return e.Event == "presence" && e.From == baba+"/slidge" && e.Type == ""
+	})
+	romeo.inbox().await(t, "a message from it", func(e event) bool {
+		return e.Event == "message" && e.From == baba+"/slidge" && e.Body == "Hey!"
+	})
+	romeo.do(t, order{Do: "message", To: baba, Type: "chat", Body: "hello", Stanza: "hello"})
+	romeo.inbox().await(t, "its answer", func(e event) bool {
+		return e.Event == "message" && e.From == baba+"/slidge" && e.Body == "A reply"
+	})
+}
+
+// kithForSlidge has a component with the privileges that slidge asks for.
+func kithForSlidge(t *testing.T) *server {
+	t.Helper()
+	secret := filepath.Join(t.TempDir(), "secret")
+	writeFile(t, secret, componentSecret)
+	return startKithOn(t, "", "[[component]]", "host = "+strconv.Quote(slidgeDomain), "secret_file = "+strconv.Quote(secret),
+		"[component.privileges]", `roster = "both"`, `message = "outgoing"`, `presence = "managed_entity"`,
+		`iq = { "http://jabber.org/protocol/pubsub" = "both", "http://jabber.org/protocol/pubsub#owner" = "set" }`)
+}
+
+// startSlidge starts a gateway of slidge's with a module that is in a directory.
+func startSlidge(t *testing.T, s *server, dir, module string) {
 	t.Helper()
 	venv := filepath.Join(cacheDir(t), "slidge")
 	if !exists(t, filepath.Join(venv, "installed.txt")) {
@@ -101,12 +152,8 @@ func startSlidge(t *testing.T, s *server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	module, err := filepath.Abs("slidge")
-	if err != nil {
-		t.Fatal(err)
-	}
 	cmd := exec.Command(filepath.Join(venv, "bin", "python"), "-m", "slidge", "--jid", slidgeDomain, "--secret", componentSecret,
-		"--server", host, "--port", port, "--home-dir", filepath.Join(t.TempDir(), "slidge"), "--legacy-module", "verona")
-	cmd.Env = append(os.Environ(), "PYTHONPATH="+module, "PYTHONDONTWRITEBYTECODE=1")
+		"--server", host, "--port", port, "--home-dir", filepath.Join(t.TempDir(), "slidge"), "--legacy-module", module)
+	cmd.Env = append(os.Environ(), "PYTHONPATH="+dir, "PYTHONDONTWRITEBYTECODE=1")
 	spawn(t, cmd)
 }
