@@ -18,6 +18,8 @@ type S2S struct {
 	// Whether another server needs a certificate for its domain that an authority has signed and that has not expired. With false
 	// dialback (XEP-0220) is enough: whom the name service names is believed, which protects from little.
 	RequireCertificate bool `toml:"require_certificate"`
+	// Domains, and those below them, that need none all the same: for them dialback is enough.
+	Dialback []jid.JID `toml:"dialback" example:"[\"old.example\"]"`
 	// File with the authorities that other servers' certificates are verified by, in the place of the system's, PEM.
 	CA string `toml:"ca" example:"\"/etc/kith/servers-ca.pem\""`
 	// Whether addresses of private networks and of this machine may be connected to. Strangers choose the names that are looked
@@ -61,7 +63,7 @@ func defaultS2S() S2S {
 // servers checks the table [s2s].
 func (d *decoder) servers(c *Config) {
 	at := func(key string) path { return path{"s2s", key} }
-	for key, list := range map[string][]jid.JID{"allow": c.S2S.Allow, "deny": c.S2S.Deny} {
+	for key, list := range map[string][]jid.JID{"allow": c.S2S.Allow, "deny": c.S2S.Deny, "dialback": c.S2S.Dialback} {
 		for i, j := range list {
 			if j != j.Host() {
 				d.invalid(at(key).index(i), `wanted a domain such as "example.org", got the address `+show(j.String()))

@@ -273,15 +273,15 @@ func (c *incoming) domains() []string {
 // certificates those who have proved themselves without one have to do so anew; so do
 // those who have by DANE where that is not believed any more.
 func (c *incoming) allowed() bool {
-	conf := &c.s.config.Load().S2S
-	strict := conf.RequireCertificate && !c.conf.S2S.RequireCertificate
+	conf := c.s.config.Load()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.vouched != "" && !conf.Trusted() {
+	if c.vouched != "" && !conf.S2S.Trusted() {
 		return false
 	}
 	for d, how := range c.proved {
-		if !c.s.acceptable(d) || strict && how == negotiate.DialbackMechanism {
+		anew := needsCertificate(conf, d) && !needsCertificate(c.conf, d) && how == negotiate.DialbackMechanism
+		if anew || !c.s.acceptable(d) {
 			return false
 		}
 	}

@@ -175,7 +175,7 @@ func (s *Server) speak(conf *config.Config, p pair, t resolve.Target, plain bool
 		VerifyConnection: func(state tls.ConnectionState) error {
 			j := judgePeer(&state, domain(p.to), t, s.parts.Roots(), time.Now())
 			*proved = j
-			if j.err != nil && (j.dane || conf.S2S.RequireCertificate) {
+			if j.err != nil && (j.dane || needsCertificate(conf, p.to)) {
 				return certificateError{j.err}
 			}
 			return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,9 +19,9 @@ import (
 // TestCertificatesFromNowOn: a reload that has others need certificates ends the streams
 // of those that have been believed without one, whoever has begun them, and no others.
 func TestCertificatesFromNowOn(t *testing.T) {
-	reload := func(w *world) {
+	reload := func(w *world, more ...string) {
 		w.t.Helper()
-		if _, err := w.s.Reload("s2s.require_certificate = true"); err != nil {
+		if _, err := w.s.Reload(strings.Join(append(more, "s2s.require_certificate = true"), "\n")); err != nil {
 			w.t.Fatal(err)
 		}
 		w.s.Pass(2 * time.Second)
@@ -39,6 +40,13 @@ func TestCertificatesFromNowOn(t *testing.T) {
 			}
 		})
 	}
+	inWorld(t, lenient, func(w *world) { // one that needs none still
+		p := w.proved("dialback")
+		reload(w, "s2s.dialback = [\"evil.example\"]")
+		if el, err := p.next(); !errors.Is(err, errNothing) {
+			w.t.Errorf("excepted: the stream has ended: %s %v", el.Raw(), err)
+		}
+	})
 	inWorld(t, lenient, func(w *world) { // while a key is being verified
 		late := make(chan struct{})
 		a := &authoritative{cert: w.certificate(nil, "x.example"), verdict: func(q negotiate.Dialback) []negotiate.Dialback {

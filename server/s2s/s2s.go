@@ -195,6 +195,11 @@ func (s *Server) permitted(domain string) error {
 	return nil
 }
 
+// needsCertificate reports whether a domain is believed with a certificate only.
+func needsCertificate(c *config.Config, domain string) bool {
+	return c.S2S.RequireCertificate && !listed(c.S2S.Dialback, domain)
+}
+
 // foreign returns nil if there may be streams with a domain, and it is not one of ours.
 func (s *Server) foreign(domain string) error {
 	if err := s.permitted(domain); err != nil {

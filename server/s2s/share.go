@@ -92,7 +92,7 @@ func (s *Server) companion(p pair, look bool) *outgoing {
 	for _, o := range all {
 		known := o.speaksFor(p.to)
 		switch {
-		case !known && !look || !o.takes(p, nameless, conf.S2S.RequireCertificate):
+		case !known && !look || !o.takes(p, nameless, needsCertificate(conf, p.to)):
 		case known:
 			return o
 		default:
@@ -296,9 +296,9 @@ func (o *outgoing) domains() (all []string) {
 
 // allowed reports whether the configuration of now has the stream go on.
 func (o *outgoing) allowed() bool {
-	strict := o.s.config.Load().S2S.RequireCertificate
+	conf := o.s.config.Load()
 	for _, d := range o.domains() {
-		if !o.s.acceptable(d) || strict && o.certified(d) != nil {
+		if !o.s.acceptable(d) || needsCertificate(conf, d) && o.certified(d) != nil {
 			return false
 		}
 	}
