@@ -56,7 +56,7 @@ func (c *client) login(direct bool) (err error) {
 		return err
 	}
 	limits := c.limits()
-	limits.Skip = max(8*limits.Bytes, minSkip)
+	limits.Skip = l.Skip(l.Stanza)
 	c.conn.SetLimits(limits)
 	if l.StanzaRate > 0 {
 		c.stanzas = rate.NewLimiter(rate.Limit(l.StanzaRate), l.StanzaBurst)
@@ -71,10 +71,6 @@ func (c *client) login(direct bool) (err error) {
 	return nil
 }
 
-// minSkip is the size up to which, at least, a stanza that is too large is bounced
-// and the stream goes on. While somebody logs in there is no such grace.
-const minSkip = 4 << 20
-
 // limits of what a client may send once it has logged in.
 func (c *client) limits() xmltree.Limits {
 	l := &c.config.Limits
@@ -86,22 +82,12 @@ func (c *client) limits() xmltree.Limits {
 func (c *client) handshake(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Limits.Handshake)
 	defer cancel()
-	release, err := c.server.admitHandshake(ctx)
+	release, err := c.server.handshakes.Enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
 	return c.conn.StartTLS(ctx, c.server.tls(""))
-}
-
-func (s *Server) admitHandshake(ctx context.Context) (release func(), err error) {
-	slots := *s.handshakes.Load()
-	select {
-	case slots <- struct{}{}:
-		return func() { <-slots }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // steps are the features of a host in the order in which they are offered.
@@ -113,7 +99,7 @@ func (c *client) steps(host jid.JID) []negotiate.Step {
 	}
 	backend := c.sasl(host, false)
 	steps := []negotiate.Step{
-		negotiate.StartTLS{Config: s.tls(host.Domain()), Timeout: c.config.Limits.Handshake, Admit: s.admitHandshake},
+		negotiate.StartTLS{Config: s.tls(host.Domain()), Timeout: c.config.Limits.Handshake, Admit: s.handshakes.Enter},
 		c.sasl2(h),
 		backend,
 		c.early(h),

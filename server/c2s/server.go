@@ -38,10 +38,10 @@ type Server struct {
 	tls      func(host string) *tls.Config
 	log      *slog.Logger
 
-	waiting    *limit.Slots                  // connections before log-in
-	handshakes atomic.Pointer[chan struct{}] // TLS handshakes under way
-	byName     *limit.Backoff                // failed log-ins of an account
-	bySource   *limit.Backoff                // and of an address
+	waiting    *limit.Slots   // connections before log-in
+	handshakes limit.Gate     // TLS handshakes under way
+	byName     *limit.Backoff // failed log-ins of an account
+	bySource   *limit.Backoff // and of an address
 
 	mu         sync.Mutex // guards what follows
 	streams    map[*client]struct{}
@@ -75,11 +75,8 @@ func New(c *config.Config, accounts *account.Store, factors *factor.Store, r *ro
 // Configure has the streams that begin from now on go by c.
 func (s *Server) Configure(c *config.Config) {
 	l := &c.Limits
-	old := s.config.Swap(c)
-	if old == nil || old.Limits.Handshakes != l.Handshakes { // those under way count with the old ones
-		slots := make(chan struct{}, l.Handshakes)
-		s.handshakes.Store(&slots)
-	}
+	s.config.Store(c)
+	s.handshakes.Resize(l.Handshakes)
 	s.waiting.Resize(l.BeforeLogin, l.BeforeLoginPerIP)
 	s.byName.Adjust(l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax)
 	s.bySource.Adjust(4*l.LoginFailures, l.LoginBackoff, l.LoginBackoffMax)

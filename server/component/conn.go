@@ -108,13 +108,11 @@ func (c *conn) login(direct bool) (err error) {
 func (c *conn) encrypt() error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.config.Limits.Handshake)
 	defer cancel()
-	slots := *c.server.handshakes.Load()
-	select {
-	case slots <- struct{}{}:
-		defer func() { <-slots }()
-	case <-ctx.Done():
-		return ctx.Err()
+	leave, err := c.server.handshakes.Enter(ctx)
+	if err != nil {
+		return err
 	}
+	defer leave()
 	return c.tcp.StartTLS(ctx, c.server.tls())
 }
 
@@ -153,7 +151,7 @@ func (c *conn) enter(l *link, secret string) error {
 	limits := &c.config.Limits
 	c.tcp.SetLimits(xmltree.Limits{
 		Bytes: int(limits.Stanza), Depth: limits.Depth, Elements: limits.Elements, Attrs: limits.Attributes,
-		Namespaces: limits.Namespaces, Skip: max(8*int(limits.Stanza), minSkip),
+		Namespaces: limits.Namespaces, Skip: limits.Skip(limits.Stanza),
 	})
 	if err := c.tcp.SetReadDeadline(time.Time{}); err != nil {
 		l.cancel()
@@ -165,10 +163,6 @@ func (c *conn) enter(l *link, secret string) error {
 	}
 	return nil
 }
-
-// minSkip is the size up to which, at least, a stanza that is too large is bounced
-// and the stream goes on.
-const minSkip = 4 << 20
 
 // Handshake returns what a component shows to prove that it knows the secret, in
 // the stream of that id (XEP-0114 §3).

@@ -37,9 +37,9 @@ type Server struct {
 	tls    func() *tls.Config
 	config atomic.Pointer[config.Config] // a stream keeps the one it begins with
 
-	waiting    *limit.Slots                  // connections before the handshake of XEP-0114
-	handshakes atomic.Pointer[chan struct{}] // TLS handshakes under way
-	failed     *limit.Backoff                // wrong secrets, by address; nobody's of this machine
+	waiting    *limit.Slots   // connections before the handshake of XEP-0114
+	handshakes limit.Gate     // TLS handshakes under way
+	failed     *limit.Backoff // wrong secrets, by address; nobody's of this machine
 
 	mu      sync.Mutex // guards what follows
 	links   map[string]*link
@@ -67,10 +67,7 @@ func New(c *config.Config, r *route.Router, conf func() *tls.Config, log *slog.L
 func (s *Server) Configure(c *config.Config) {
 	limits := &c.Limits
 	old := s.config.Swap(c)
-	if old == nil || old.Limits.Handshakes != limits.Handshakes { // those under way count with the old ones
-		slots := make(chan struct{}, limits.Handshakes)
-		s.handshakes.Store(&slots)
-	}
+	s.handshakes.Resize(limits.Handshakes)
 	s.waiting.Resize(limits.BeforeLogin, limits.BeforeLoginPerIP)
 	s.failed.Adjust(limits.LoginFailures, limits.LoginBackoff, limits.LoginBackoffMax)
 	hosts := old != nil && !slices.Equal(old.Hosts, c.Hosts)

@@ -113,3 +113,7 @@ func defaultLimits() Limits {
 		ByteBurst:   4 * MiB,
 	}
 }
+
+// Skip is the size up to which a stanza that is larger than most is bounced, and the
+// stream goes on. While somebody logs in there is no such grace.
+func (Limits) Skip(most Size) int { return max(8*int(most), 4<<20) }

@@ -153,22 +153,12 @@ func (c *incoming) negotiate(begin bool) (err error) {
 func (c *incoming) handshake(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.conf.Limits.Handshake)
 	defer cancel()
-	release, err := c.s.admitHandshake(ctx)
+	release, err := c.s.handshakes.Enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
 	return c.conn.StartTLS(ctx, c.s.parts.TLS(""))
-}
-
-func (s *Server) admitHandshake(ctx context.Context) (release func(), err error) {
-	slots := *s.handshakes.Load()
-	select {
-	case slots <- struct{}{}:
-		return func() { <-slots }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // steps are the features for a domain of ours.
@@ -177,7 +167,7 @@ func (c *incoming) steps(host jid.JID) []negotiate.Step {
 		return nil
 	}
 	return []negotiate.Step{
-		negotiate.StartTLS{Config: c.s.parts.TLS(host.Domain()), Timeout: c.conf.Limits.Handshake, Admit: c.s.admitHandshake},
+		negotiate.StartTLS{Config: c.s.parts.TLS(host.Domain()), Timeout: c.conf.Limits.Handshake, Admit: c.s.handshakes.Enter},
 		negotiate.Bidi{Use: c.conf.S2S.Bidi},
 		negotiate.External{Certified: c.external},
 		negotiate.Limits{

@@ -65,10 +65,10 @@ type Server struct {
 	log        *slog.Logger
 	config     atomic.Pointer[config.Config]
 	network    atomic.Pointer[Network]
-	waiting    *limit.Slots                  // connections that have proved nothing
-	handshakes atomic.Pointer[chan struct{}] // TLS handshakes of others under way
-	verifiers  chan struct{}                 // keys of others that are being verified
-	turns      *turns                        // of them, of one address
+	waiting    *limit.Slots  // connections that have proved nothing
+	handshakes limit.Gate    // TLS handshakes of others under way
+	verifiers  chan struct{} // keys of others that are being verified
+	turns      *turns        // of them, of one address
 
 	ctx    context.Context // ends with the server
 	cancel context.CancelFunc
@@ -131,10 +131,7 @@ func (s *Server) SetNetwork(n Network) { s.network.Store(&n) }
 func (s *Server) Configure(c *config.Config) {
 	l := &c.Limits
 	old := s.config.Swap(c)
-	if old == nil || old.Limits.Handshakes != l.Handshakes {
-		slots := make(chan struct{}, l.Handshakes)
-		s.handshakes.Store(&slots)
-	}
+	s.handshakes.Resize(l.Handshakes)
 	s.waiting.Resize(l.BeforeLogin, l.BeforeLoginPerIP)
 	if old != nil {
 		s.mu.Lock()
@@ -265,10 +262,6 @@ func after(c *config.Config) xmltree.Limits {
 	l := &c.Limits
 	return xmltree.Limits{
 		Bytes: int(l.StanzaServer), Depth: l.Depth, Elements: l.Elements, Attrs: l.Attributes, Namespaces: l.Namespaces,
-		Skip: max(8*int(l.StanzaServer), minSkip),
+		Skip: l.Skip(l.StanzaServer),
 	}
 }
-
-// minSkip is the size up to which, at least, a stanza that is too large is bounced
-// and the stream goes on.
-const minSkip = 4 << 20
