@@ -88,6 +88,7 @@ func (h *household) received(l *letter, n int) {
 	for _, d := range targets {
 		d.give(l, n)
 		l.held = l.held || !d.acks
+		l.queued = l.queued || !d.acks && d.inactive && l.light
 	}
 	for _, d := range h.all() {
 		if d.copies && l.copied && !slices.Contains(targets, d) && (len(targets) > 0 || d.available) {
@@ -177,6 +178,19 @@ func (h *household) await(d *device) {
 			l.waits, l.lost = false, false
 			d.want[n], d.waited[n] = true, true
 			l.held = !d.acks
+			clear(d.last) // of what is newer it may have had copies
+		}
+	}
+}
+
+// pass leaves what waited for a device, and has not come to it, to the next that is
+// fit if it no longer is.
+func (h *household) pass(d *device) {
+	for n := range d.waited {
+		if l := h.letters[n-1]; d.want[n] && !d.fit() && !l.held {
+			l.lost = true
+			delete(d.want, n)
+			d.may[n] = true
 		}
 	}
 }
@@ -227,9 +241,14 @@ func (h *household) cut(d *device) {
 func (h *household) gone(d *device) {
 	h.note("%s is gone", d.name)
 	delete(h.devices, d.name)
+	for i, l := range h.letters { // an error may have waited behind a page that it did not acknowledge
+		if d.acks && l.from == devicesOf+"/"+d.name {
+			delete(h.errors, strconv.Itoa(i+1))
+		}
+	}
 	for _, list := range []map[int]bool{d.want, d.may, d.unacked} {
 		for n := range list {
-			if l := h.letters[n-1]; !l.held {
+			if l := h.letters[n-1]; !l.held || l.queued {
 				l.lost = true
 			}
 		}

@@ -51,6 +51,7 @@ type sort struct {
 	kept               bool // until somebody has it
 	archived           bool
 	fleeting           bool // who does not look need not have it
+	light              bool // who does not look gets it with something else
 }
 
 const hint = " xmlns='urn:xmpp:hints'/>"
@@ -67,8 +68,8 @@ var sorts = []sort{
 	{name: "no-copy", typ: "chat", payload: "<body>x</body><no-copy" + hint, kept: true, archived: true},
 	{name: "private", typ: "chat", payload: "<body>x</body><private xmlns='urn:xmpp:carbons:2'/>", kept: true, archived: true},
 	{name: "state", typ: "chat", payload: "<composing xmlns='http://jabber.org/protocol/chatstates'/>", copied: true, fleeting: true},
-	{name: "receipt", typ: "normal", payload: "<received xmlns='urn:xmpp:receipts' id='x'/>", copied: true, kept: true, archived: true},
-	{name: "marker", typ: "chat", payload: "<displayed xmlns='urn:xmpp:chat-markers:0' id='x'/>", copied: true, kept: true, archived: true},
+	{name: "receipt", typ: "normal", payload: "<received xmlns='urn:xmpp:receipts' id='x'/>", copied: true, kept: true, archived: true, light: true},
+	{name: "marker", typ: "chat", payload: "<displayed xmlns='urn:xmpp:chat-markers:0' id='x'/>", copied: true, kept: true, archived: true, light: true},
 }
 
 // trait is how a device behaves whenever it comes.
@@ -122,6 +123,7 @@ type letter struct {
 	from, to string
 	held     bool // by a device that it was meant for, for sure
 	lost     bool // by a device that was to have it: it may come later, to others
+	queued   bool // for a device that acknowledges nothing and did not look: lost with it, whoever has a copy
 	waits    bool // for the next that is fit
 	seen     bool
 }
@@ -255,6 +257,7 @@ func (h *household) act(a act) {
 		h.note("%s: priority", d.name)
 		d.negative = !d.negative
 		h.present(d)
+		h.pass(d)
 	case a.what == 17:
 		d.inactive = !d.inactive
 		h.attend(d)
@@ -329,7 +332,12 @@ func (h *household) takeAll() {
 			continue
 		}
 		for _, el := range d.c.Received() {
-			if l := h.take(d, el); l != nil && !d.acks && (d.fit() || l.to == devicesOf+"/"+d.name) {
+			l := h.take(d, el)
+			if l == nil {
+				continue
+			}
+			h.elsewhere(l)
+			if !d.acks && (d.fit() || l.to == devicesOf+"/"+d.name) {
 				held = append(held, l)
 			}
 		}
@@ -343,6 +351,16 @@ func (h *household) takeAll() {
 	for _, d := range all {
 		if d.h-d.acked > 2*pageOfUnacked { // no further, or it is lost for being slow
 			h.ack(d)
+		}
+	}
+}
+
+// elsewhere: what comes back to one device may wait in the queues of others.
+func (h *household) elsewhere(l *letter) {
+	n := slices.Index(h.letters, l) + 1
+	for _, d := range h.all() {
+		if d.fit() && d.got[n] == 0 && !d.want[n] && (d.c == nil || d.inactive) {
+			d.may[n] = true
 		}
 	}
 }
@@ -399,7 +417,7 @@ func (h *household) take(d *device, el xmltree.Element) (late *letter) {
 			d.last[key] = n
 		}
 		return nil
-	case l.lost && l.sort.kept && !l.held && (d.fit() || l.to == devicesOf+"/"+d.name):
+	case l.lost && l.sort.kept && (!l.held || l.queued) && (d.fit() || l.to == devicesOf+"/"+d.name):
 		return l
 	}
 	h.fail("%s got %d, which is not for it", d.name, n)
