@@ -10,6 +10,7 @@ package archive
 import (
 	"embed"
 	"io/fs"
+	"math"
 	"time"
 
 	"kith/server/account"
@@ -100,7 +101,22 @@ func Floor(a *account.Actor) int64 { return floor.Durable(a) }
 func Missed(t *cluster.Turn, a *account.Actor, id int64) {
 	t.Write(`INSERT INTO offline (owner, id) VALUES ($1, $2) ON CONFLICT DO NOTHING`, a.ID(), id)
 	marks.SetDurable(a, marks.Durable(a)+1)
+	if lowest := marked.Live(a); lowest > id {
+		marked.SetLive(a, id)
+	}
 }
+
+// marked is the lowest id of those that were marked since somebody began to watch;
+// 0 if nobody does.
+var marked = account.NewSlot[int64]("marked since")
+
+// WatchMarks begins to watch for marks, in place of whoever has done so before. It
+// is used in effects, before the marks are read.
+func WatchMarks(a *account.Actor) { marked.SetLive(a, math.MaxInt64) }
+
+// MarkedSince reports whether a message up to this id may have been marked since
+// WatchMarks was called.
+func MarkedSince(a *account.Actor, upTo int64) bool { return marked.Live(a) <= upTo }
 
 // Waiting reports whether messages wait for a session to take them, besides those
 // that are on their way to one.
@@ -152,8 +168,24 @@ func Taken(t *cluster.Turn, a *account.Actor, id int64, drop bool) {
 // dropped: both lists are ids.
 func TakenAll(t *cluster.Turn, a *account.Actor, ids, drop []int64) {
 	writeEach(t, a, ids, unmark, unmarkSome)
+	taken(t, a, len(ids), drop)
+}
+
+// taken notes that so many marks are taken away, and deletes messages.
+func taken(t *cluster.Turn, a *account.Actor, n int, drop []int64) {
 	writeEach(t, a, drop, remove, removeSome)
-	marks.SetDurable(a, max(0, marks.Durable(a)-len(ids)))
+	marks.SetDurable(a, max(0, marks.Durable(a)-n))
+}
+
+// TakenFromTo is TakenAll for ids, in their order, that are all that are marked from
+// the first of them to the last.
+func TakenFromTo(t *cluster.Turn, a *account.Actor, ids, drop []int64) {
+	if len(ids) < together {
+		TakenAll(t, a, ids, drop)
+		return
+	}
+	t.Write(`DELETE FROM offline WHERE owner = $1 AND id >= $2 AND id <= $3`, a.ID(), ids[0], ids[len(ids)-1])
+	taken(t, a, len(ids), drop)
 }
 
 // together is how many messages one statement deletes.

@@ -204,6 +204,7 @@ func (d Dialect) expand(sql string) string {
 		"{{text}}", "text",
 		"{{bytes}}", "blob",
 		"{{json}}", "text",
+		"{{clustered}}", "WITHOUT ROWID",
 	)
 	if d == Postgres {
 		words = strings.NewReplacer(
@@ -211,6 +212,7 @@ func (d Dialect) expand(sql string) string {
 			"{{text}}", `text COLLATE "C"`,
 			"{{bytes}}", "bytea",
 			"{{json}}", "jsonb",
+			"{{clustered}}", "",
 		)
 	}
 	return words.Replace(sql)

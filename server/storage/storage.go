@@ -26,6 +26,7 @@
 //	{{text}}   text ordered and compared by its bytes      text / text COLLATE "C"
 //	{{bytes}}  a byte string                               blob / bytea
 //	{{json}}   a JSON value                                text / jsonb
+//	{{clustered}}  behind a table: its key is the table    WITHOUT ROWID / nothing
 //
 // Arguments are int64, string, []byte, bool, float64, nil and what converts to
 // them without loss (other integers, named types). Strings go to text columns

@@ -122,12 +122,13 @@ func (f *flush) fail(t *cluster.Turn, err error) {
 // ask has the next page read, as begin does.
 func (f *flush) ask(t *cluster.Turn, owner *account.Actor, last int64) {
 	f.upTo, f.carried = last, archive.Carried(owner)
+	archive.WatchMarks(owner)
 	size := f.page
 	size.rows = min(size.rows, f.left)
 	send := func(p *page) { f.lanes.Send(f.key, p) }
 	read := func(ctx context.Context) func() {
 		p := &page{flush: f}
-		p.messages, p.more, p.err = f.read(ctx, size)
+		p.err = f.read(ctx, size, p)
 		return func() { send(p) }
 	}
 	t.Query(new(cluster.Asker), f.key, read, func(err error) { send(&page{flush: f, err: err}) })
@@ -137,6 +138,7 @@ func (f *flush) ask(t *cluster.Turn, owner *account.Actor, last int64) {
 type page struct {
 	*flush
 	messages []message
+	all      bool // that are marked from the first of them to the last
 	more     bool
 	err      error
 	confirms bool // the marks stay until the client acknowledges
@@ -166,6 +168,7 @@ func (p *page) Handle(t *cluster.Turn, ac cluster.Actor) {
 		return
 	}
 	p.confirms = p.to.Confirms
+	all := p.all && !archive.MarkedSince(a, p.upTo)
 	had := archive.Had.Get(p.to)
 	var taken, drop []int64
 	for n, m := range p.messages {
@@ -181,7 +184,11 @@ func (p *page) Handle(t *cluster.Turn, ac cluster.Actor) {
 		}
 		p.messages[n].blocked = blocked
 	}
-	archive.TakenAll(t, a, taken, drop)
+	if all && len(taken) == len(p.messages) {
+		archive.TakenFromTo(t, a, taken, drop)
+	} else {
+		archive.TakenAll(t, a, taken, drop)
+	}
 	p.actor, p.last = a, last
 	t.After(p)
 }

@@ -14,25 +14,26 @@ import (
 	"kith/xmpp/xmltree"
 )
 
-// read reads the next page, oldest first, and makes it ready to be delivered.
-// What is on its way to another session is left to that. more says that there
-// are others behind.
-func (f *flush) read(ctx context.Context, s size) (messages []message, more bool, err error) {
+// read reads the next page, oldest first, and makes it ready to be delivered. What
+// is on its way to another session is left to that.
+func (f *flush) read(ctx context.Context, s size, p *page) error {
 	var rows []archive.Message
-	err = f.host.DB.Read(ctx, func(r *storage.Reader) (err error) {
-		rows, more, err = archive.ReadWaiting(r, f.id, f.behind, f.upTo, f.caughtUp, s.rows, s.bytes)
+	err := f.host.DB.Read(ctx, func(r *storage.Reader) (err error) {
+		rows, p.more, err = archive.ReadWaiting(r, f.id, f.behind, f.upTo, f.caughtUp, s.rows, s.bytes)
 		return err
 	})
 	if err != nil {
-		return nil, false, fmt.Errorf("read offline messages of %s: %w", f.owner, err)
+		return fmt.Errorf("read offline messages of %s: %w", f.owner, err)
 	}
 	for _, m := range rows {
 		f.behind = m.ID
 		if _, carried := f.carried[m.ID]; !carried {
-			messages = append(messages, f.ready(m))
+			p.messages = append(p.messages, f.ready(m))
 		}
 	}
-	return messages, more, nil
+	// Behind what it has from the archive nothing is left out but what is carried.
+	p.all = len(p.messages) == len(rows) && (len(rows) == 0 || rows[0].ID > f.caughtUp)
+	return nil
 }
 
 // stored are the limits for what was a stanza before.
