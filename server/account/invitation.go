@@ -129,10 +129,8 @@ func (k Ticket) Held() bool { return k.held }
 func (s *Store) Admit(ctx context.Context, host jid.JID, token string) (Ticket, error) {
 	k := Ticket{sha256.Sum256([]byte(token)), true}
 	var id int64
-	err := s.db.Read(ctx, func(r *storage.Reader) error {
-		return r.QueryRow(`SELECT id FROM invitation WHERE hash = $1 AND host = $2 AND expires > $3`,
-			k.hash[:], host.Domain(), time.Now().UnixMilli()).Scan(&id)
-	})
+	err := s.db.QueryRow(ctx, `SELECT id FROM invitation WHERE hash = $1 AND host = $2 AND expires > $3`,
+		k.hash[:], host.Domain(), time.Now().UnixMilli()).Scan(&id)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return Ticket{}, ErrNoInvitation

@@ -82,11 +82,9 @@ func (s *Store) release() { <-s.slots }
 // read returns the keys of an account that may log in; storage.ErrNotFound if
 // there is none.
 func (s *Store) read(ctx context.Context, j jid.JID, hash string) (k sasl.Keys, err error) {
-	err = s.db.Read(ctx, func(r *storage.Reader) error {
-		return r.QueryRow(`SELECT c.salt, c.iterations, c.stored_key, c.server_key FROM credential c
-			JOIN account a ON a.id = c.account WHERE a.jid = $1 AND c.hash = $2 AND NOT a.disabled`,
-			j.String(), hash).Scan(&k.Salt, &k.Iterations, &k.StoredKey, &k.ServerKey)
-	})
+	err = s.db.QueryRow(ctx, `SELECT c.salt, c.iterations, c.stored_key, c.server_key FROM credential c
+		JOIN account a ON a.id = c.account WHERE a.jid = $1 AND c.hash = $2 AND NOT a.disabled`, j.String(), hash).
+		Scan(&k.Salt, &k.Iterations, &k.StoredKey, &k.ServerKey)
 	return k, err
 }
 
@@ -97,12 +95,10 @@ func (s *Store) plain(ctx context.Context, username, domain string) (k sasl.Keys
 	if err != nil { // no account has such a name
 		return sasl.FakeKeys(s.secret, username+"@"+domain, sasl.SHA256, Iterations), sasl.SHA256, nil //nolint:nilerr // who asks must not learn it
 	}
-	err = s.db.Read(ctx, func(r *storage.Reader) error {
-		return r.QueryRow(`SELECT c.hash, c.salt, c.iterations, c.stored_key, c.server_key FROM credential c
-			JOIN account a ON a.id = c.account WHERE a.jid = $1 AND NOT a.disabled
-			ORDER BY CASE c.hash WHEN $2 THEN 0 WHEN $3 THEN 1 ELSE 2 END LIMIT 1`, j.String(), sasl.SHA256, sasl.SHA512).
-			Scan(&hash, &k.Salt, &k.Iterations, &k.StoredKey, &k.ServerKey)
-	})
+	err = s.db.QueryRow(ctx, `SELECT c.hash, c.salt, c.iterations, c.stored_key, c.server_key FROM credential c
+		JOIN account a ON a.id = c.account WHERE a.jid = $1 AND NOT a.disabled
+		ORDER BY CASE c.hash WHEN $2 THEN 0 WHEN $3 THEN 1 ELSE 2 END LIMIT 1`, j.String(), sasl.SHA256, sasl.SHA512).
+		Scan(&hash, &k.Salt, &k.Iterations, &k.StoredKey, &k.ServerKey)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return sasl.FakeKeys(s.secret, j.String(), sasl.SHA256, Iterations), sasl.SHA256, nil

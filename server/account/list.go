@@ -43,9 +43,7 @@ func (s *Store) List(ctx context.Context) ([]Info, error) {
 
 // Count returns the number of accounts.
 func (s *Store) Count(ctx context.Context) (n int, err error) {
-	err = s.db.Read(ctx, func(r *storage.Reader) error {
-		return r.QueryRow(`SELECT count(*) FROM account WHERE jid IS NOT NULL`).Scan(&n)
-	})
+	err = s.db.QueryRow(ctx, `SELECT count(*) FROM account WHERE jid IS NOT NULL`).Scan(&n)
 	return n, err
 }
 

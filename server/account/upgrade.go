@@ -25,10 +25,8 @@ func (u upgrader) Lacks(ctx context.Context, username, hash string) (lacks bool,
 		return false, err
 	}
 	var have, all int
-	err = u.s.db.Read(ctx, func(r *storage.Reader) error {
-		return r.QueryRow(`SELECT count(*), coalesce(sum(CASE WHEN c.hash = $2 THEN 1 ELSE 0 END), 0) FROM credential c
-			JOIN account a ON a.id = c.account WHERE a.jid = $1`, j.String(), hash).Scan(&all, &have)
-	})
+	err = u.s.db.QueryRow(ctx, `SELECT count(*), coalesce(sum(CASE WHEN c.hash = $2 THEN 1 ELSE 0 END), 0) FROM credential c
+		JOIN account a ON a.id = c.account WHERE a.jid = $1`, j.String(), hash).Scan(&all, &have)
 	return all > 0 && have == 0, err
 }
 

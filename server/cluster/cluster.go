@@ -127,6 +127,7 @@ type Local struct {
 	lanes   []lane
 	pool    pool
 	runners sync.Pool // of *runner
+	soon    soon
 	ctx     context.Context
 	cancel  context.CancelFunc
 
@@ -234,6 +235,7 @@ func (c *Local) Idle() bool { return c.busy.Load() == 0 }
 // When the context ends, so do loads and queries, and what waits for them fails.
 func (c *Local) Close(ctx context.Context) error {
 	c.closing.Store(true)
+	c.sendSoon(true)
 	c.refuse(fromOutside)
 	for i := range c.lanes {
 		if l := &c.lanes[i]; l.push(envelope{item: stopWaiting{}}, false) {

@@ -121,12 +121,17 @@ func (r *runner) pushPassed(t *Turn) {
 			r.pushMany(*s, false)
 			continue
 		}
-		if l := r.c.lane(s.key); l.push(envelope{key: s.key, item: s.item}, false) {
-			r.todo = append(r.todo, l)
-		}
+		r.push(*s)
 	}
 	clear(t.passed)
 	t.passed = t.passed[:0]
+}
+
+// push puts an item into its lane.
+func (r *runner) push(s send) {
+	if l := r.c.lane(s.key); l.push(envelope{key: s.key, item: s.item}, false) {
+		r.todo = append(r.todo, l)
+	}
 }
 
 // pushMany makes one envelope a lane. All of them share one new array, sorted by

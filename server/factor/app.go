@@ -204,27 +204,13 @@ func (l *Login) add(ctx context.Context, username, hash string, k *sasl.Keys) er
 	if err != nil || !l.Local() {
 		return nil //nolint:nilerr // nobody has such a name, and who asks must not learn it
 	}
+	var id int64
+	err = l.Store.db.QueryRow(ctx, `SELECT a.id, f.enabled FROM account a JOIN factor f ON f.account = a.id WHERE a.jid = $1`, j.String()).
+		Scan(&id, &l.enabled)
 	var apps []int64
-	err = l.Store.db.Read(ctx, func(r *storage.Reader) error {
-		l.enabled, apps, k.Others = false, nil, nil
-		var id int64
-		err := r.QueryRow(`SELECT a.id, f.enabled FROM account a JOIN factor f ON f.account = a.id WHERE a.jid = $1`, j.String()).Scan(&id, &l.enabled)
-		if err != nil || !l.enabled {
-			return err
-		}
-		for row, err := range r.Query(`SELECT app, stored_key, server_key FROM app_key WHERE account = $1 AND hash = $2 AND salt = $3 ORDER BY app`, id, hash, k.Salt) {
-			if err != nil {
-				return err
-			}
-			var app int64
-			var p sasl.Pair
-			if err := row.Scan(&app, &p.StoredKey, &p.ServerKey); err != nil {
-				return err
-			}
-			apps, k.Others = append(apps, app), append(k.Others, p)
-		}
-		return nil
-	})
+	if err == nil && l.enabled {
+		apps, err = l.apps(ctx, id, hash, k)
+	}
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return nil
@@ -241,6 +227,27 @@ func (l *Login) add(ctx context.Context, username, hash string, k *sasl.Keys) er
 		}
 	}
 	return nil
+}
+
+// apps puts the keys of an account's app passwords into k, and returns their numbers
+// in the same order.
+func (l *Login) apps(ctx context.Context, id int64, hash string, k *sasl.Keys) (apps []int64, err error) {
+	err = l.Store.db.Read(ctx, func(r *storage.Reader) error {
+		apps, k.Others = nil, nil
+		for row, err := range r.Query(`SELECT app, stored_key, server_key FROM app_key WHERE account = $1 AND hash = $2 AND salt = $3 ORDER BY app`, id, hash, k.Salt) {
+			if err != nil {
+				return err
+			}
+			var app int64
+			var p sasl.Pair
+			if err := row.Scan(&app, &p.StoredKey, &p.ServerKey); err != nil {
+				return err
+			}
+			apps, k.Others = append(apps, app), append(k.Others, p)
+		}
+		return nil
+	})
+	return apps, err
 }
 
 // Plain implements sasl.Backend.

@@ -159,16 +159,25 @@ func TestConnectionsKilled(t *testing.T) {
 	}
 	until(t, func() bool { return db.Commit(row) == nil })
 	// All readers at once.
-	err = other.Write(t.Context(), func(tx *storage.Tx) error {
-		var n int
-		return tx.QueryRow(`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-			WHERE pid <> pg_backend_pid() AND application_name = 'kith'`).Scan(&n)
-	})
-	if err != nil {
-		t.Fatal(err)
+	terminate := func() {
+		t.Helper()
+		err := other.Write(t.Context(), func(tx *storage.Tx) error {
+			var n int
+			return tx.QueryRow(`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+				WHERE pid <> pg_backend_pid() AND application_name = 'kith'`).Scan(&n)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
+	terminate()
 	if n := count(t, db); n != 2 {
 		t.Errorf("%d rows, want 2", n)
+	}
+	terminate()
+	var one int
+	if err := db.QueryRow(t.Context(), "SELECT 1").Scan(&one); err != nil || one != 1 {
+		t.Errorf("a lone row: %d, error %v", one, err)
 	}
 }
 

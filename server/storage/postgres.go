@@ -88,9 +88,33 @@ func (s *pgStore) read(ctx context.Context, f func(*Reader) error) error {
 	return f(r)
 }
 
-// snapshot begins a read-only transaction. After a restart of the database all idle
-// connections are dead: it goes on until the pool has made a new one.
+// readRow needs no transaction, and so one round trip instead of three.
+func (s *pgStore) readRow(ctx context.Context, sql string, args, dest []any) error {
+	var found error
+	c, err := s.first(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		r := &Reader{ctx: ctx, c: &pgConn{c: c.Conn()}}
+		found = r.QueryRow(sql, args...).Scan(dest...)
+		return r.err
+	})
+	if err != nil {
+		return err
+	}
+	c.Release()
+	return found
+}
+
+// snapshot begins a read-only transaction.
 func (s *pgStore) snapshot(ctx context.Context) (*pgxpool.Conn, error) {
+	return s.first(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		_, err := c.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+		return err
+	})
+}
+
+// first lends a connection on which a first statement was run. After a restart of
+// the database all idle connections are dead: it goes on until the pool has made a
+// new one.
+func (s *pgStore) first(ctx context.Context, run func(context.Context, *pgxpool.Conn) error) (*pgxpool.Conn, error) {
 	for tries := s.pool.Config().MaxConns; ; tries-- {
 		c, err := s.pool.Acquire(ctx)
 		if err != nil {
@@ -102,9 +126,9 @@ func (s *pgStore) snapshot(ctx context.Context) (*pgxpool.Conn, error) {
 			}
 			return nil, pgError(err, true)
 		}
-		begin, cancel := context.WithTimeout(ctx, s.timeout)
-		_, err = c.Exec(begin, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-		late := begin.Err() != nil
+		limited, cancel := context.WithTimeout(ctx, s.timeout)
+		err = run(limited, c)
+		late := limited.Err() != nil
 		cancel()
 		if err == nil {
 			return c, nil
@@ -182,6 +206,9 @@ func useless(err error) bool {
 // pgError classifies err; lost tells that there is no connection any more.
 func pgError(err error, lost bool) error {
 	var e *pgconn.PgError
+	if errors.Is(err, ErrUnavailable) { // it is classified
+		return err
+	}
 	if errors.As(err, &e) {
 		switch {
 		case e.Code == "23505": // unique_violation

@@ -105,8 +105,8 @@ func (s *sqliteStore) limitPages(c *sqliteConn) error {
 	return c.script("PRAGMA max_page_count = 4294967294")
 }
 
-// read lends a reader connection; without a free one it waits.
-func (s *sqliteStore) read(ctx context.Context, f func(*Reader) error) error {
+// lend lends a reader connection; without a free one it waits.
+func (s *sqliteStore) lend(ctx context.Context, f func(*sqliteConn) error) error {
 	var c *sqliteConn
 	select {
 	case <-s.closed:
@@ -133,19 +133,32 @@ func (s *sqliteStore) read(ctx context.Context, f func(*Reader) error) error {
 			return wrapped(ErrUnavailable, err)
 		}
 	}
-	if err := c.control("BEGIN"); err != nil {
-		return err
-	}
-	r := &Reader{ctx: ctx, c: c}
-	defer func() {
-		r.c = nil
-		// Nothing was written: how a snapshot ends does not matter, but a
-		// connection that cannot end it is not used again.
-		if err := c.control("ROLLBACK"); err != nil {
-			c.bad = true
+	return f(c)
+}
+
+func (s *sqliteStore) read(ctx context.Context, f func(*Reader) error) error {
+	return s.lend(ctx, func(c *sqliteConn) error {
+		if err := c.control("BEGIN"); err != nil {
+			return err
 		}
-	}()
-	return f(r)
+		r := &Reader{ctx: ctx, c: c}
+		defer func() {
+			r.c = nil
+			// Nothing was written: how a snapshot ends does not matter, but a
+			// connection that cannot end it is not used again.
+			if err := c.control("ROLLBACK"); err != nil {
+				c.bad = true
+			}
+		}()
+		return f(r)
+	})
+}
+
+// readRow needs no transaction: a statement of its own has a snapshot of its own.
+func (s *sqliteStore) readRow(ctx context.Context, sql string, args, dest []any) error {
+	return s.lend(ctx, func(c *sqliteConn) error {
+		return (&Reader{ctx: ctx, c: c}).QueryRow(sql, args...).Scan(dest...)
+	})
 }
 
 func (s *sqliteStore) close() error {

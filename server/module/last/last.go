@@ -52,7 +52,10 @@ func answer(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
 	if err := refusal(t); err != nil {
 		return nil, err
 	}
-	d := left.Durable(t.Account)
+	d := leaving.Live(t.Account)
+	if d == nil {
+		d = left.Durable(t.Account)
+	}
 	switch {
 	case t.Account.Busy():
 		return xlast.Query{Known: true}, nil
@@ -129,5 +132,7 @@ func unbound(t *module.Transit, r *account.Resource) {
 	if !t.Account.Exists() || t.Account.Busy() {
 		return
 	}
-	t.Turn.Send(t.Turn.Key(), &note{id: t.Account.ID(), departure: departure{at: t.Turn.Now(), status: words.Get(r)}})
+	d := &departure{at: t.Turn.Now(), status: words.Get(r)}
+	leaving.SetLive(t.Account, d)
+	t.Turn.SendSoon(t.Turn.Key(), &note{id: t.Account.ID(), departure: d})
 }

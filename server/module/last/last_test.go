@@ -26,7 +26,7 @@ var (
 	juliet = jid.MustParse("juliet@capulet.example")
 )
 
-// A session ends also when that cannot be stored; what was known stays.
+// A session ends also when that cannot be stored; while it is known it is told.
 func TestFailedCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := xmpptest.New(t)
@@ -45,7 +45,7 @@ func TestFailedCommit(t *testing.T) {
 		c.MustSend(`<presence type='unavailable'><status>twice</status></presence>`)
 		c.Close()
 		s.Pass(10 * time.Second)
-		asked(t, s, cs[0], `<query xmlns='jabber:iq:last' seconds='20'>once</query>`)
+		asked(t, s, cs[0], `<query xmlns='jabber:iq:last' seconds='10'>twice</query>`)
 		s.TakeLog()
 	})
 }
@@ -71,7 +71,7 @@ func TestPurge(t *testing.T) {
 		for _, c := range s.MustBeOnline("romeo@montague.example/foo", "juliet@capulet.example/balcony") {
 			c.Close()
 		}
-		s.Settle()
+		s.Pass(time.Second)
 		if n := s.Count(`SELECT count(*) FROM last_activity`); n != 2 {
 			t.Fatalf("%d rows, want 2", n)
 		}
@@ -96,10 +96,26 @@ func TestNeverThere(t *testing.T) {
 		if err := s.Befriend(romeo, juliet); err != nil {
 			t.Fatal(err)
 		}
-		s.Settle()
+		s.Pass(time.Second)
 		s.Change(`DELETE FROM last_activity`)
 		s.Restart()
 		asked(t, s, s.MustConnect("romeo@montague.example/foo"),
 			`<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>`)
+	})
+}
+
+// It is stored together with that of others, or when the server stops.
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := xmpptest.New(t)
+		if err := s.Befriend(romeo, juliet); err != nil {
+			t.Fatal(err)
+		}
+		c := s.MustBeOnline("juliet@capulet.example/balcony")[0]
+		s.Pass(10 * time.Second)
+		c.MustSend(`<presence type='unavailable'><status>bye</status></presence>`)
+		c.Close()
+		s.Restart()
+		asked(t, s, s.MustConnect("romeo@montague.example/foo"), `<query xmlns='jabber:iq:last' seconds='0'>bye</query>`)
 	})
 }

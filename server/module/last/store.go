@@ -36,7 +36,11 @@ type departure struct {
 // Size implements the account's measure.
 func (d *departure) Size() int { return len(d.status) }
 
-var left = account.NewSlot[*departure]("last log-out")
+var (
+	left = account.NewSlot[*departure]("last log-out")
+	// leaving is one that is not stored yet.
+	leaving = account.NewSlot[*departure]("log-out to be stored")
+)
 
 // Load reads when somebody has left, as a part of the account.
 func Load(r *storage.Reader, st *account.State) error {
@@ -52,22 +56,24 @@ func Load(r *storage.Reader, st *account.State) error {
 }
 
 // note writes down that somebody has left. It is an item of its own, so that a
-// session ends also while the store fails.
+// session ends also while the store fails; and it may wait, since the actor knows.
 type note struct {
 	id int64 // of the account
-	departure
+	*departure
 }
 
 // Handle implements cluster.Item.
 func (n *note) Handle(t *cluster.Turn, ac cluster.Actor) {
 	a := ac.(*account.Actor)
-	if a.ID() != n.id || a.Busy() { // deleted, or back already
+	d := leaving.Live(a)
+	if a.ID() != n.id || a.Busy() || d != nil && d != n.departure { // deleted, back already, or gone again
 		return
 	}
-	left.SetDurable(a, &n.departure)
+	left.SetDurable(a, n.departure)
 	t.Write(`INSERT INTO last_activity (owner, at, status) VALUES ($1, $2, $3)
 		ON CONFLICT (owner) DO UPDATE SET at = excluded.at, status = excluded.status`, n.id, n.at.UnixMilli(), n.status)
+	t.After(cluster.EffectFunc(func(*cluster.Turn) { leaving.SetLive(a, nil) }))
 }
 
-// Fail implements cluster.Item. What is known is then older than it could be.
+// Fail implements cluster.Item. What is known is then forgotten with the actor.
 func (n *note) Fail(*cluster.Turn, error) {}

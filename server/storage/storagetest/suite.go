@@ -22,6 +22,7 @@ func Run(t *testing.T, open func(t *testing.T) *storage.DB) {
 		"rows":                 queryRows,
 		"snapshot":             snapshot,
 		"readers do not write": readersDoNotWrite,
+		"lone row":             loneRow,
 		"cancelled read":       cancelledRead,
 		"own guilt":            ownGuilt,
 		"many guilty":          manyGuilty,

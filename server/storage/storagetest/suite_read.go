@@ -266,6 +266,38 @@ func readersDoNotWrite(t *testing.T, db *storage.DB) {
 	wantNumbers(t, db)
 }
 
+func loneRow(t *testing.T, db *storage.DB) {
+	numbers(t, db)
+	if err := db.Commit([]storage.Op{insert(7, "a"), insert(8, "b")}); err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	var whom string
+	const query = "SELECT n, by_whom FROM number WHERE n >= $1 ORDER BY n"
+	if err := db.QueryRow(ctx, query, 7).Scan(&n, &whom); err != nil || n != 7 || whom != "a" {
+		t.Errorf("got %d of %q, error %v; want the first row", n, whom, err)
+	}
+	wantError(t, "no row", db.QueryRow(ctx, query, 9).Scan(&n, &whom), storage.ErrNotFound)
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	wantError(t, "after the cancel", db.QueryRow(gone, query, 7).Scan(&n, &whom), context.Canceled)
+	for what, q := range map[string]storage.Lone{
+		"a wrong argument":  db.QueryRow(ctx, query, time.Unix(0, 0)),
+		"no such column":    db.QueryRow(ctx, "SELECT x FROM number"),
+		"a row for writing": db.QueryRow(ctx, "INSERT INTO number (n, by_whom) VALUES (1, 'reader') RETURNING n"),
+	} {
+		if err := q.Scan(&n); err == nil || errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("%s: error %v, want one that blames the caller", what, err)
+		}
+	}
+	wantNumbers(t, db, 7, 8)
+	for range 20 { // no connection is lost by it
+		if err := db.QueryRow(ctx, query, 8).Scan(&n, &whom); err != nil || n != 8 {
+			t.Fatalf("got %d, error %v", n, err)
+		}
+	}
+}
+
 func cancelledRead(t *testing.T, db *storage.DB) {
 	c, cancel := context.WithCancel(ctx)
 	err := db.Read(c, func(r *storage.Reader) error {

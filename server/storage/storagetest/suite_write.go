@@ -387,6 +387,7 @@ func closing(t *testing.T, db *storage.DB) {
 		"Write":  db.Write(ctx, func(*storage.Tx) error { return nil }),
 		"Read":   db.Read(ctx, func(*storage.Reader) error { return nil }),
 		"Ping":   db.Ping(ctx),
+		"row":    db.QueryRow(ctx, "SELECT 1").Scan(new(int)),
 	} {
 		wantError(t, what+" after Close", err, storage.ErrClosed)
 		wantError(t, what+" after Close", err, storage.ErrUnavailable)
