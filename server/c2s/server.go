@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -119,6 +120,7 @@ func (s *Server) Take(c net.Conn, direct bool) {
 
 // login brings a stream to a session and starts its reader.
 func (s *Server) login(c *client, direct bool) {
+	makeRoom()
 	err := c.login(direct)
 	s.waiting.Free(c.source)
 	if err != nil {
@@ -128,6 +130,16 @@ func (s *Server) login(c *client, direct bool) {
 	s.loggedIn.Add(1)
 	s.quiet.changed()
 	go s.serve(c)
+}
+
+// makeRoom has the stack of a goroutine grow at once, while nothing is on it, to what
+// a log-in needs. Doubled bit by bit it is copied with more on it each time. It goes
+// with the log-in: a session is read by a goroutine of its own.
+//
+//go:noinline
+func makeRoom() {
+	var room [20 << 10]byte
+	runtime.KeepAlive(&room)
 }
 
 // serve reads a session's stream to its end. A reader that has nothing to do is
