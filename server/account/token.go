@@ -159,7 +159,7 @@ func (s *Store) UseToken(ctx context.Context, user jid.JID, u negotiate.TokenUse
 
 // tokens reads the tokens of a device that are for a mechanism, the fresh one first.
 func (s *Store) tokens(ctx context.Context, user jid.JID, device, mechanism string) (list []token, err error) {
-	err = s.db.Read(ctx, func(r *storage.Reader) error {
+	err = s.db.ReadOne(ctx, func(r *storage.Reader) error {
 		list = nil
 		for row, err := range r.Query(`SELECT t.account, t.fresh, t.sealed, t.created, t.expires, t.count, d.last FROM account a
 			JOIN token t ON t.account = a.id JOIN device d ON d.account = a.id AND d.id = t.device

@@ -232,7 +232,7 @@ func (l *Login) add(ctx context.Context, username, hash string, k *sasl.Keys) er
 // apps puts the keys of an account's app passwords into k, and returns their numbers
 // in the same order.
 func (l *Login) apps(ctx context.Context, id int64, hash string, k *sasl.Keys) (apps []int64, err error) {
-	err = l.Store.db.Read(ctx, func(r *storage.Reader) error {
+	err = l.Store.db.ReadOne(ctx, func(r *storage.Reader) error {
 		apps, k.Others = nil, nil
 		for row, err := range r.Query(`SELECT app, stored_key, server_key FROM app_key WHERE account = $1 AND hash = $2 AND salt = $3 ORDER BY app`, id, hash, k.Salt) {
 			if err != nil {

@@ -18,7 +18,7 @@ type store interface {
 	// connect opens the write connection.
 	connect() (writer, error)
 	read(ctx context.Context, f func(*Reader) error) error
-	readRow(ctx context.Context, sql string, args, dest []any) error
+	readOne(ctx context.Context, f func(*Reader) error) error
 	close() error
 }
 

@@ -88,19 +88,20 @@ func (s *pgStore) read(ctx context.Context, f func(*Reader) error) error {
 	return f(r)
 }
 
-// readRow needs no transaction, and so one round trip instead of three.
-func (s *pgStore) readRow(ctx context.Context, sql string, args, dest []any) error {
-	var found error
+// readOne needs no transaction, and so one round trip instead of three.
+func (s *pgStore) readOne(ctx context.Context, f func(*Reader) error) error {
+	var done error
 	c, err := s.first(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		r := &Reader{ctx: ctx, c: &pgConn{c: c.Conn()}}
-		found = r.QueryRow(sql, args...).Scan(dest...)
+		defer func() { r.c = nil }()
+		done = f(r)
 		return r.err
 	})
 	if err != nil {
 		return err
 	}
 	c.Release()
-	return found
+	return done
 }
 
 // snapshot begins a read-only transaction.

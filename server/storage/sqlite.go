@@ -154,10 +154,12 @@ func (s *sqliteStore) read(ctx context.Context, f func(*Reader) error) error {
 	})
 }
 
-// readRow needs no transaction: a statement of its own has a snapshot of its own.
-func (s *sqliteStore) readRow(ctx context.Context, sql string, args, dest []any) error {
+// readOne needs no transaction: a statement of its own has a snapshot of its own.
+func (s *sqliteStore) readOne(ctx context.Context, f func(*Reader) error) error {
 	return s.lend(ctx, func(c *sqliteConn) error {
-		return (&Reader{ctx: ctx, c: c}).QueryRow(sql, args...).Scan(dest...)
+		r := &Reader{ctx: ctx, c: c}
+		defer func() { r.c = nil }()
+		return f(r)
 	})
 }
 

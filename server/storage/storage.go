@@ -200,8 +200,20 @@ func (db *DB) Read(ctx context.Context, f func(r *Reader) error) error {
 	return db.store.read(ctx, f)
 }
 
-// QueryRow is a SELECT for one row; it is run by Scan. Where one statement is all
-// that is read it costs less than Read, which begins and ends a transaction.
+// ReadOne is Read for a single SELECT. It costs less, since no transaction begins and
+// ends. When the connection turns out to be lost, f runs again: it must set the
+// variables it shares with its caller anew each time.
+func (db *DB) ReadOne(ctx context.Context, f func(r *Reader) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return db.store.readOne(ctx, func(r *Reader) error {
+		r.alone = true
+		return f(r)
+	})
+}
+
+// QueryRow is a SELECT for one row, by ReadOne; it is run by Scan.
 func (db *DB) QueryRow(ctx context.Context, sql string, args ...any) Lone {
 	return Lone{db, ctx, sql, args}
 }
@@ -217,13 +229,7 @@ type Lone struct {
 // Scan runs the query and copies the first row's values; without a row it returns
 // ErrNotFound.
 func (l Lone) Scan(dest ...any) error {
-	if err := l.ctx.Err(); err != nil {
-		return err
-	}
-	if !strings.HasPrefix(l.sql, "SELECT ") {
-		return errors.New("only a SELECT can be run outside a transaction")
-	}
-	return l.db.store.readRow(l.ctx, l.sql, l.args, dest)
+	return l.db.ReadOne(l.ctx, func(r *Reader) error { return r.QueryRow(l.sql, l.args...).Scan(dest...) })
 }
 
 // Ping reports whether the store can be read and written to.

@@ -25,6 +25,7 @@ type rows interface {
 var (
 	errRowsOpen = errors.New("the rows of another query are still being read")
 	errTxDone   = errors.New("the transaction has ended")
+	errAlone    = errors.New("without a transaction only one SELECT can be run")
 )
 
 // Reader queries the database. It belongs to the function it was given to and to
@@ -36,6 +37,8 @@ type Reader struct {
 	err  error // the statement that failed; nothing goes on after it
 
 	wrote bool // something may have to be rolled back
+	alone bool // there is no transaction: one statement, which must only read
+	begun bool // if alone: it was run
 }
 
 // A Row is one row of a query, valid until the next.
@@ -129,6 +132,12 @@ func (r *Reader) start(sql string, args []any) (rows, error) {
 	args, err := normalArgs(sql, args)
 	if err != nil {
 		return nil, err
+	}
+	if r.alone {
+		if r.begun || !strings.HasPrefix(sql, "SELECT ") {
+			return nil, errAlone
+		}
+		r.begun = true
 	}
 	// INSERT ... RETURNING is a query too.
 	r.wrote = r.wrote || !strings.HasPrefix(sql, "SELECT ")

@@ -290,6 +290,15 @@ func loneRow(t *testing.T, db *storage.DB) {
 			t.Errorf("%s: error %v, want one that blames the caller", what, err)
 		}
 	}
+	err := db.ReadOne(ctx, func(r *storage.Reader) error {
+		if err := r.QueryRow(query, 7).Scan(&n, &whom); err != nil {
+			t.Error(err)
+		}
+		return r.QueryRow(query, 8).Scan(&n, &whom)
+	})
+	if err == nil {
+		t.Error("two statements without a transaction")
+	}
 	wantNumbers(t, db, 7, 8)
 	for range 20 { // no connection is lost by it
 		if err := db.QueryRow(ctx, query, 8).Scan(&n, &whom); err != nil || n != 8 {
