@@ -236,3 +236,44 @@ func TestStoredSessionOfDeletedAccount(t *testing.T) {
 		}
 	})
 }
+
+// TestIDsAfterARestart: what a detached session had as a copy is not taken for a
+// message that comes after the restart, though the clock has not moved and the
+// message is gone that had the last id.
+func TestIDsAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := xmpptest.New(t)
+		phone, id := resumable(t, s, "juliet@capulet.example/phone")
+		phone.MustSend("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq><presence><priority>-1</priority></presence>")
+		desk, _ := resumable(t, s, "juliet@capulet.example/desk")
+		desk.MustSend("<presence/>")
+		s.MustConnect("romeo@montague.example/orchard").MustSend(
+			"<message to='juliet@capulet.example/desk' type='chat' id='copied'><body>x</body><no-permanent-store xmlns='urn:xmpp:hints'/></message>")
+		s.Settle()
+		desk.MustSend(fmt.Sprintf("<a xmlns='urn:xmpp:sm:3' h='%d'/>", stanzas(desk.Received())))
+		s.Settle()
+		h := stanzas(phone.Received())
+		if n := s.Count("SELECT count(*) FROM message"); n != 0 {
+			t.Fatalf("%d messages are left, want none", n)
+		}
+		s.Restart()
+		s.MustConnect("romeo@montague.example/orchard").MustSend(
+			"<message to='juliet@capulet.example/phone' type='chat' id='after'><body>y</body></message>")
+		s.Settle()
+		again, answer := attempt(t, s, "juliet", "capulet.example", id, h)
+		if answer.Name().Local != "resumed" {
+			t.Fatalf("got %s", answer.Raw())
+		}
+		again.Expect("<message id='after' ...><body>y</body>...</message>")
+	})
+}
+
+// stanzas counts what a client that acknowledges has to (XEP-0198 §4).
+func stanzas(list []xmltree.Element) (n int) {
+	for _, el := range list {
+		if el.Name().Space == ns.Client {
+			n++
+		}
+	}
+	return n
+}

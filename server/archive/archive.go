@@ -78,6 +78,15 @@ func nextID(a *account.Actor, now time.Time) int64 {
 	return id
 }
 
+// Given notes that an id was given before, in case its message is deleted and the
+// clock stands still or was set back: none is given twice, since sessions know what
+// they had by it.
+func Given(a *account.Actor, id int64) {
+	if id > last.Durable(a) {
+		last.SetDurable(a, id)
+	}
+}
+
 // Time returns when the message of an id was kept.
 func Time(id int64) time.Time { return time.UnixMilli(id >> counterBits).UTC() }
 

@@ -184,8 +184,12 @@ func (s *restoring) attach(a *account.Actor, host *module.Host) *account.Resourc
 	}
 	a.Add(res)
 	s.router.online.add(res.JID, 1)
+	for _, id := range archive.Had.Get(res) {
+		archive.Given(a, id)
+	}
 	for _, list := range [][]session.Entry{s.st.Session.Unacked, s.st.Session.Queue, s.st.Session.Behind} {
 		for _, e := range list {
+			archive.Given(a, e.Store)
 			if e.Owed {
 				archive.Carry(a, res.ID, e.Store, e.Transit)
 			}
