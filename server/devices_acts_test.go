@@ -250,7 +250,17 @@ func (h *household) gone(d *device) {
 		for n := range list {
 			if l := h.letters[n-1]; !l.held || l.queued {
 				l.lost = true
+				h.elsewhere(n)
 			}
+		}
+	}
+}
+
+// elsewhere: what comes back to one device may wait in the queues of others.
+func (h *household) elsewhere(n int) {
+	for _, d := range h.all() {
+		if d.fit() && d.got[n] == 0 && !d.want[n] && (d.c == nil || d.inactive) {
+			d.may[n] = true
 		}
 	}
 }

@@ -332,12 +332,7 @@ func (h *household) takeAll() {
 			continue
 		}
 		for _, el := range d.c.Received() {
-			l := h.take(d, el)
-			if l == nil {
-				continue
-			}
-			h.elsewhere(l)
-			if !d.acks && (d.fit() || l.to == devicesOf+"/"+d.name) {
+			if l := h.take(d, el); l != nil && !d.acks && (d.fit() || l.to == devicesOf+"/"+d.name) {
 				held = append(held, l)
 			}
 		}
@@ -351,16 +346,6 @@ func (h *household) takeAll() {
 	for _, d := range all {
 		if d.h-d.acked > 2*pageOfUnacked { // no further, or it is lost for being slow
 			h.ack(d)
-		}
-	}
-}
-
-// elsewhere: what comes back to one device may wait in the queues of others.
-func (h *household) elsewhere(l *letter) {
-	n := slices.Index(h.letters, l) + 1
-	for _, d := range h.all() {
-		if d.fit() && d.got[n] == 0 && !d.want[n] && (d.c == nil || d.inactive) {
-			d.may[n] = true
 		}
 	}
 }
