@@ -311,7 +311,7 @@ func (s *Stanza) Whole() []byte {
 		return s.whole
 	}
 	var w xmltree.Writer
-	w.Reset(make([]byte, 0, s.Size()+128), ns.Client)
+	w.Reset(make([]byte, 0, s.Size()+128*(1+len(s.added))), ns.Client)
 	w.Open(xmltree.Name{Space: ns.Client, Local: s.Kind.String()})
 	if !s.To.IsZero() {
 		w.Attr("to", s.To.String())

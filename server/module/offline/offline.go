@@ -55,7 +55,7 @@ type size struct{ rows, bytes int }
 
 // Bounds of a page where the limits of a session are generous.
 const (
-	pageRows  = 100
+	pageRows  = 250
 	pageBytes = 128 << 10
 )
 

@@ -62,10 +62,10 @@ func (h *house) wantMarked(marked int) {
 func TestPagesInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, nil)
-		h.leave(350)
+		h.leave(600)
 		juliet := h.connect("juliet/balcony", session.Limits{})
 		juliet.send(`<presence/>`)
-		wantIDs(t, ids(juliet.received()), 0, 350)
+		wantIDs(t, ids(juliet.received()), 0, 600)
 		h.wantMarked(0)
 	})
 }

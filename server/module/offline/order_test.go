@@ -27,19 +27,19 @@ func state(id int) string {
 func TestOrderBetweenPages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, nil)
-		h.leave(250)
+		h.leave(600)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{})
 		juliet.conn.stick(true)
 		juliet.send(`<presence/>`)
 		time.Sleep(5 * time.Second) // the first page is on its way
-		romeo.send(chat(250), state(251), fmt.Sprintf(`<message to='%s' id='252' type='headline'><body>news</body></message>`, juliet.JID), chat(253))
+		romeo.send(chat(600), state(601), fmt.Sprintf(`<message to='%s' id='602' type='headline'><body>news</body></message>`, juliet.JID), chat(603))
 		juliet.conn.stick(false)
 		time.Sleep(time.Minute)
-		wantIDs(t, ids(juliet.received()), 0, 254)
+		wantIDs(t, ids(juliet.received()), 0, 604)
 		h.wantMarked(0)
-		romeo.send(chat(254))
-		wantIDs(t, ids(juliet.received()), 254, 255)
+		romeo.send(chat(604))
+		wantIDs(t, ids(juliet.received()), 604, 605)
 	})
 }
 
@@ -105,17 +105,17 @@ func TestOrderTakenOver(t *testing.T) {
 func TestOrderUnfitMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, nil)
-		h.leave(150)
+		h.leave(400)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{})
 		juliet.conn.stick(true)
 		juliet.send(`<presence/>`)
-		romeo.send(chat(100))
+		romeo.send(chat(250))
 		juliet.send(`<presence><priority>-1</priority></presence>`)
 		juliet.conn.stick(false)
 		time.Sleep(time.Minute)
-		wantIDs(t, ids(juliet.received()), 0, 101)
-		h.wantMarked(50)
+		wantIDs(t, ids(juliet.received()), 0, 251)
+		h.wantMarked(150)
 	})
 }
 
@@ -123,27 +123,27 @@ func TestOrderUnfitMeanwhile(t *testing.T) {
 func TestOrderReadFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, nil)
-		h.leave(150)
+		h.leave(400)
 		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{})
 		juliet.conn.stick(true)
 		juliet.send(`<presence/>`)
-		romeo.send(chat(100))
+		romeo.send(chat(250))
 		for _, sql := range []string{`ALTER TABLE offline RENAME TO away`, `CREATE VIEW offline AS SELECT owner, id, nowhere() FROM away`} {
 			h.cluster.Send(account.Key(romeo.JID), write(sql))
 		}
 		synctest.Wait()
 		juliet.conn.stick(false)
 		time.Sleep(time.Minute)
-		wantIDs(t, ids(juliet.received()), 0, 101)
+		wantIDs(t, ids(juliet.received()), 0, 251)
 		for _, sql := range []string{`DROP VIEW offline`, `ALTER TABLE away RENAME TO offline`} {
 			h.cluster.Send(account.Key(romeo.JID), write(sql))
 		}
 		synctest.Wait()
 		juliet.send(`<presence/>`)
 		time.Sleep(time.Minute)
-		if got := ids(juliet.received()); len(got) != 50 || got[0] != 100 || got[49] != 149 {
-			t.Errorf("got %v when they can be read again, want 100 to 149", got)
+		if got := ids(juliet.received()); len(got) != 150 || got[0] != 250 || got[149] != 399 {
+			t.Errorf("got %v when they can be read again, want 250 to 399", got)
 		}
 		h.wantMarked(0)
 	})
