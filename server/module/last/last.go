@@ -52,10 +52,7 @@ func answer(_ context.Context, t *module.Transit) (xmltree.Appender, error) {
 	if err := refusal(t); err != nil {
 		return nil, err
 	}
-	d := leaving.Live(t.Account)
-	if d == nil {
-		d = left.Durable(t.Account)
-	}
+	d := departed(t.Account)
 	switch {
 	case t.Account.Busy():
 		return xlast.Query{Known: true}, nil
@@ -132,7 +129,7 @@ func unbound(t *module.Transit, r *account.Resource) {
 	if !t.Account.Exists() || t.Account.Busy() {
 		return
 	}
-	d := &departure{at: t.Turn.Now(), status: words.Get(r)}
-	leaving.SetLive(t.Account, d)
-	t.Turn.SendSoon(t.Turn.Key(), &note{id: t.Account.ID(), departure: d})
+	n := &note{id: t.Account.ID(), departure: departure{at: t.Turn.Now(), status: words.Get(r)}}
+	leaving.SetLive(t.Account, n)
+	t.Turn.SendSoon(t.Turn.Key(), n)
 }

@@ -26,6 +26,15 @@ func Migrations() storage.Migrations {
 // Purges delete what is kept of a deleted account.
 var Purges = []account.Purge{`DELETE FROM last_activity WHERE owner = $1`}
 
+// departed returns when somebody has left, and with which words; nil if that is not
+// known. The actor of an address may outlive an account of that name.
+func departed(a *account.Actor) *departure {
+	if n := leaving.Live(a); n != nil && n.id == a.ID() {
+		return &n.departure
+	}
+	return left.Durable(a)
+}
+
 // departure is when the last session of an account has ended, and the words with
 // which it left.
 type departure struct {
@@ -39,7 +48,7 @@ func (d *departure) Size() int { return len(d.status) }
 var (
 	left = account.NewSlot[*departure]("last log-out")
 	// leaving is one that is not stored yet.
-	leaving = account.NewSlot[*departure]("log-out to be stored")
+	leaving = account.NewSlot[*note]("log-out to be stored")
 )
 
 // Load reads when somebody has left, as a part of the account.
@@ -59,17 +68,17 @@ func Load(r *storage.Reader, st *account.State) error {
 // session ends also while the store fails; and it may wait, since the actor knows.
 type note struct {
 	id int64 // of the account
-	*departure
+	departure
 }
 
 // Handle implements cluster.Item.
 func (n *note) Handle(t *cluster.Turn, ac cluster.Actor) {
 	a := ac.(*account.Actor)
-	d := leaving.Live(a)
-	if a.ID() != n.id || a.Busy() || d != nil && d != n.departure { // deleted, back already, or gone again
+	newest := leaving.Live(a)
+	if a.ID() != n.id || a.Busy() || newest != nil && newest != n { // deleted, back already, or gone again
 		return
 	}
-	left.SetDurable(a, n.departure)
+	left.SetDurable(a, &n.departure)
 	t.Write(`INSERT INTO last_activity (owner, at, status) VALUES ($1, $2, $3)
 		ON CONFLICT (owner) DO UPDATE SET at = excluded.at, status = excluded.status`, n.id, n.at.UnixMilli(), n.status)
 	t.After(cluster.EffectFunc(func(*cluster.Turn) { leaving.SetLive(a, nil) }))
