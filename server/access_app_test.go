@@ -43,14 +43,8 @@ func TestRevokeApp(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := xmpptest.New(t)
 				g, _ := enrol(t, s)
-				owner := g.mustDial(xmpptest.Password, func(c *client.Config) {
-					code := g.code()
-					c.Code = func() (string, error) { return code, nil }
-				})
+				owner, password := g.kitchen()
 				defer owner.Close()
-				password := g.run(owner, "urn:xmpp:mfa:0#app-password", "password", func(*form.Form) []form.Field {
-					return []form.Field{{Var: "name", Values: []string{"kitchen"}}, {Var: "code", Values: []string{g.code()}}}
-				})[0]
 				wantClients(t, "not used yet", owner, "ag?-normal s+p")
 				app := g.mustDial(password, func(c *client.Config) { c.Classic, c.Management, c.Resumable = true, true, true })
 				second := g.mustDial(password, func(c *client.Config) { c.Bind2, c.Agent = true, negotiate.UserAgent{ID: laptop} })
@@ -86,6 +80,16 @@ func TestRevokeApp(t *testing.T) {
 	}
 }
 
+// kitchen logs the owner in by a code, and makes a password for an app, the kitchen's.
+func (g *guarded) kitchen() (owner *client.Client, password string) {
+	g.Helper()
+	code := g.code()
+	owner = g.mustDial(xmpptest.Password, func(c *client.Config) { c.Code = func() (string, error) { return code, nil } })
+	return owner, g.run(owner, "urn:xmpp:mfa:0#app-password", "password", func(*form.Form) []form.Field {
+		return []form.Field{{Var: "name", Values: []string{"kitchen"}}, {Var: "code", Values: []string{g.code()}}}
+	})[0]
+}
+
 // TestAppAdministers: an app password is not good for administering the server, by
 // which it could change any password.
 func TestAppAdministers(t *testing.T) {
@@ -93,14 +97,8 @@ func TestAppAdministers(t *testing.T) {
 		s := xmpptest.New(t)
 		s.Admin(mercutio)
 		g, _ := enrol(t, s)
-		owner := g.mustDial(xmpptest.Password, func(c *client.Config) {
-			code := g.code()
-			c.Code = func() (string, error) { return code, nil }
-		})
+		owner, password := g.kitchen()
 		defer owner.Close()
-		password := g.run(owner, "urn:xmpp:mfa:0#app-password", "password", func(*form.Form) []form.Field {
-			return []form.Field{{Var: "name", Values: []string{"kitchen"}}, {Var: "code", Values: []string{g.code()}}}
-		})[0]
 		app := g.mustDial(password, func(c *client.Config) { c.Classic = true })
 		defer app.Close()
 		for _, node := range []string{ns.Admin + "#change-user-password", ns.Admin + "#get-online-users-num", "kith#list-reports"} {
