@@ -75,6 +75,7 @@ func (s serveCmd) Run() error {
 			}
 		}
 	}()
+	go adaptProcessors(ctx)
 	return srv.Run(ctx, func() { fmt.Print(greeting(c, srv.Fingerprint(), os.Args[0])) })
 }
 
