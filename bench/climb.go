@@ -94,17 +94,24 @@ func (r *run) visit(m Manner, to stage, count int, pause time.Duration) climb {
 	return c
 }
 
-// proved has those who come up with a password, although they should have a token
-// by now, be an error.
+// proved has those who come up with a password or by a new session of TLS, although
+// they should have a token or a ticket by now, be an error.
 func (c climb) proved() climb {
 	up := c.up
 	c.up = func(ctx context.Context, i int) (*session, error) {
 		s, err := up(ctx, i)
-		if err == nil && c.Profile == profileFast && c.to >= stageSASL && !sasl.IsToken(s.state.Mechanism) {
-			s.close()
-			return nil, errNoToken
+		switch {
+		case err != nil:
+			return nil, err
+		case c.Profile == profileFast && c.to >= stageSASL && !sasl.IsToken(s.state.Mechanism):
+			err = errNoToken
+		case c.Tickets && c.to >= stageTLS && (!s.conn.Secure() || !s.conn.TLS().DidResume):
+			err = errNoTicket
+		default:
+			return s, nil
 		}
-		return s, err
+		s.close()
+		return nil, err
 	}
 	return c
 }

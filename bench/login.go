@@ -26,7 +26,7 @@ func (b Login) Check() error {
 	if b.Pause < 0 {
 		return errors.New("--pause must not be below 0")
 	}
-	if err := errors.Join(b.Repeats.check(), b.Manner.check()); err != nil {
+	if err := errors.Join(b.Repeats.check(), b.Manner.check(), b.tickets(b.Stages)); err != nil {
 		return err
 	}
 	return atLeast(1, "--count", b.Count)
@@ -38,6 +38,7 @@ func (b Login) settings() string {
 }
 
 func (b Login) run(ctx context.Context, r *run) error {
+	r.tickets = b.Tickets
 	var stages []climb
 	for _, s := range r.stages(b.Stages) {
 		stages = append(stages, r.visit(b.Manner, s, b.Count, b.Pause))

@@ -21,6 +21,7 @@ import (
 // Manner is how clients log in.
 type Manner struct {
 	Profile string `help:"sasl1 is SASL, then a resource (RFC 6120); sasl2 is both in one step (XEP-0388, XEP-0386); fast is that with a token in the place of the password (XEP-0484)." enum:"sasl1,sasl2,fast" default:"sasl1" group:"Load"`
+	Tickets bool   `name:"tls-tickets" help:"Clients that come again resume their TLS session (RFC 8446 §2.2), as a phone may." group:"Load"`
 }
 
 const (
@@ -36,11 +37,27 @@ func (p Manner) check() error {
 	return nil
 }
 
-func (p Manner) String() string { return cmp.Or(p.Profile, profileClassic) }
+func (p Manner) String() string {
+	s := cmp.Or(p.Profile, profileClassic)
+	if p.Tickets {
+		s += " with tickets of TLS"
+	}
+	return s
+}
+
+// tickets has a client read something behind the handshake, for that is where the
+// ticket is.
+func (p Manner) tickets(stages []string) error {
+	if beyond := func(s string) bool { return s != stageNames()[stageTCP] && s != stageNames()[stageTLS] }; p.Tickets && !slices.ContainsFunc(stages, beyond) {
+		return errors.New("--tls-tickets wants one of the --stages to be beyond tls: a ticket comes behind it")
+	}
+	return nil
+}
 
 var (
 	errNoSASL2    = errors.New("the server offers no SASL2 (XEP-0388) here; measure with --profile=sasl1")
 	errNoToken    = errors.New("the server does not let in with a token (XEP-0484); measure with --profile=sasl2 or sasl1")
+	errNoTicket   = errors.New("the server does not resume a session of TLS 1.3; measure without --tls-tickets")
 	errNotResumed = errors.New("the server does not go on with the stream that was lost")
 )
 

@@ -35,7 +35,7 @@ func (b Resume) Check() error {
 	if b.Pause < 0 {
 		return errors.New("--pause must not be below 0")
 	}
-	if err := errors.Join(b.Repeats.check(), b.Manner.check()); err != nil {
+	if err := errors.Join(b.Repeats.check(), b.Manner.check(), b.tickets(b.Stages)); err != nil {
 		return err
 	}
 	return atLeast(1, "--count", b.Count)
@@ -51,6 +51,7 @@ func (b Resume) settings() string {
 }
 
 func (b Resume) run(ctx context.Context, r *run) error {
+	r.tickets = b.Tickets
 	clients, err := r.login(ctx, 0, b.Count, features{management: true, resume: true, profile: b.Profile})
 	if err != nil {
 		return err

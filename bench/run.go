@@ -20,8 +20,11 @@ type run struct {
 	parts  []processes // of these, each of several servers; nil: there is one
 	*ledger
 
-	caches map[int]*sasl.Memory // guarded by mu
-	tokens tokens
+	tickets bool // sessions of TLS are resumed
+
+	caches  map[int]*sasl.Memory // guarded by mu
+	configs map[int]*tls.Config  // guarded by mu; those that keep a session of TLS
+	tokens  tokens
 }
 
 // ledger is what is noted of a measurement.
@@ -37,7 +40,7 @@ type ledger struct {
 
 // newRun makes what measures a server, and notes it in a ledger.
 func newRun(o Options, l *ledger) (*run, error) {
-	r := &run{o: o, ledger: l, caches: map[int]*sasl.Memory{}}
+	r := &run{o: o, ledger: l, caches: map[int]*sasl.Memory{}, configs: map[int]*tls.Config{}}
 	var err error
 	if r.tls, err = o.tlsConfig(); err != nil {
 		return nil, err
@@ -65,6 +68,22 @@ func (r *run) cache(n int) *sasl.Memory {
 	if c == nil {
 		c = new(sasl.Memory)
 		r.caches[n] = c
+	}
+	return c
+}
+
+// secure is what an account encrypts with.
+func (r *run) secure(n int) *tls.Config {
+	if !r.tickets {
+		return r.tls
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.configs[n]
+	if c == nil {
+		c = r.tls.Clone()
+		c.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+		r.configs[n] = c
 	}
 	return c
 }

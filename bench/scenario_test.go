@@ -142,14 +142,16 @@ func TestScenarios(t *testing.T) {
 	})
 	for _, profile := range []struct {
 		name, mechanism          string
+		tickets                  bool
 		sasl, bind, full, resume float64 // round trips
 	}{
 		{name: "", mechanism: "SCRAM-SHA-1", sasl: 3, bind: 5, full: 6, resume: 5},
 		{name: "sasl2", mechanism: "SCRAM-SHA-1", sasl: 3, bind: 3, full: 4, resume: 3},
 		{name: "fast", mechanism: "HT-SHA-256-NONE", sasl: 1, bind: 1, full: 2, resume: 1},
+		{name: "fast", mechanism: "HT-SHA-256-NONE", tickets: true, sasl: 1, bind: 1, full: 2, resume: 1},
 	} {
-		t.Run("login and resume by "+profile.name, func(t *testing.T) {
-			manner, once := bench.Manner{Profile: profile.name}, bench.Repeats{Repetitions: 1}
+		t.Run(fmt.Sprintf("login and resume by %s, tickets %t", profile.name, profile.tickets), func(t *testing.T) {
+			manner, once := bench.Manner{Profile: profile.name, Tickets: profile.tickets}, bench.Repeats{Repetitions: 1}
 			r := measure(t, h.Options, bench.Login{Repeats: once, Manner: manner, Count: 4, Stages: []string{"sasl", "bind", "full"}})
 			between(t, r, "sasl_round_trips", profile.sasl, profile.sasl)
 			between(t, r, "bind_round_trips", profile.bind, profile.bind)
@@ -393,6 +395,7 @@ func TestCheck(t *testing.T) {
 		bench.Login{Repeats: once, Count: 1}, bench.Login{Repeats: once, Count: 1, Stages: []string{"x"}}, bench.Login{Count: 1, Stages: []string{"tcp"}},
 		bench.Login{Repeats: once, Count: 1, Stages: []string{"tcp"}, Manner: bench.Manner{Profile: "x"}}, bench.Login{Repeats: once, Stages: []string{"tcp"}, Count: 1, Pause: -1},
 		bench.Resume{Repeats: once, Count: 1}, bench.Resume{Repeats: once, Count: 1, Stages: []string{"bind"}}, bench.Resume{Count: 1, Stages: []string{"resume"}},
+		bench.Login{Repeats: once, Count: 1, Stages: []string{"tcp", "tls"}, Manner: bench.Manner{Tickets: true}},
 		bench.Resume{Repeats: once, Stages: []string{"resume"}}, bench.Resume{Repeats: once, Count: 1, Stages: []string{"resume"}, Manner: bench.Manner{Profile: "x"}},
 		bench.Federation{Chat: bench.Chat{Loop: loop, Phases: short, Pairs: 1, Body: 32}}, bench.Federation{PeerDomain: "a b"},
 		bench.Federation{PeerDomain: "a", PeerFirst: -1}, bench.Federation{PeerDomain: "a", Chat: bench.Chat{Loop: loop, Phases: short, Pairs: 1}},

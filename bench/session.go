@@ -149,12 +149,12 @@ var (
 func (s *session) negotiate(ctx context.Context, to stage, want features, steps []negotiate.Step) error {
 	o := s.r.o
 	if o.TLS == tlsDirect {
-		if err := s.conn.StartTLS(ctx, s.r.tls); err != nil || to == stageTLS {
+		if err := s.conn.StartTLS(ctx, s.r.secure(s.number)); err != nil || to == stageTLS {
 			return err
 		}
 	}
 	if o.TLS != tlsNone {
-		steps = append([]negotiate.Step{negotiate.StartTLS{Config: s.r.tls, Timeout: o.Timeout, Required: true}}, steps...)
+		steps = append([]negotiate.Step{negotiate.StartTLS{Config: s.r.secure(s.number), Timeout: o.Timeout, Required: true}}, steps...)
 	}
 	wire := &wire{TCP: s.conn, unbound: o.Mechanism != anyMechanism && !isPlus(o.Mechanism)}
 	state, err := negotiate.Initiate(ctx, wire, negotiate.ClientOptions{

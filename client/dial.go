@@ -44,7 +44,9 @@ type Config struct {
 	DirectTLS bool   // TLS from the first byte (XEP-0368), not by STARTTLS
 	// TLS is nil for what is usual: the domain's certificate is verified. A
 	// certificate in it is shown to servers who ask, and logged in with where that
-	// is offered (SASL EXTERNAL); the password may be empty then.
+	// is offered (SASL EXTERNAL); the password may be empty then. With a
+	// ClientSessionCache in it, which several log-ins share, those after the first
+	// spare the certificate and its verification.
 	TLS *tls.Config
 	// Plaintext allows a server without STARTTLS. A password is never sent to
 	// one, only proved (SCRAM).

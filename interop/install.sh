@@ -36,6 +36,7 @@ python3-venv|test -e /usr/lib/python3/dist-packages/ensurepip -o -n "$(find /usr
 python3-gi|test -d /usr/lib/python3/dist-packages/gi|GLib for nbxmpp
 gir1.2-soup-3.0|ls /usr/lib/*/girepository-1.0/Soup-3.0.typelib >/dev/null 2>&1|HTTP for nbxmpp
 glib-networking|ls /usr/lib/*/gio/modules/libgiognutls.so >/dev/null 2>&1|TLS for nbxmpp
+openssl|command -v openssl|TLS, whose sessions are resumed
 libmagic1|ls /usr/lib/*/libmagic.so.1 >/dev/null 2>&1|what slidge tells files apart with
 nodejs|command -v node|puppets of @xmpp/client
 npm|command -v npm|installs @xmpp/client and oidc-provider

@@ -111,6 +111,8 @@ func (id *identity) serverConfig(other *tls.Certificate) *tls.Config {
 		NextProtos:     []string{"xmpp-server"}, // XEP-0368 §3
 		ClientAuth:     tls.RequestClientCert,
 		GetCertificate: id.byName(other),
+
+		SessionTicketsDisabled: true, // streams with servers are few and last
 	})
 }
 
@@ -119,7 +121,8 @@ func (id *identity) serverConfig(other *tls.Certificate) *tls.Config {
 // certificate is that of the host that they are below.
 func (id *identity) componentConfig(other *tls.Certificate) *tls.Config {
 	return stream.ServerTLS(&tls.Config{
-		MinVersion: tls.VersionTLS12,
+		MinVersion:             tls.VersionTLS12,
+		SessionTicketsDisabled: true,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			if cert := id.shown(strings.TrimSuffix(hello.ServerName, ".")); cert != nil {
 				return cert, nil

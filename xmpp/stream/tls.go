@@ -15,9 +15,9 @@ var errHandshake = errors.New("tls handshake")
 
 // ServerTLS prepares a configuration for streams; it is done once for a
 // listener. It sees to it that the certificate presented is known afterwards,
-// for tls-server-end-point. Sessions are not resumed by TLS, where no
-// certificate is presented: the stream's own resumption (XEP-0198) is what
-// saves time. Records are never cut smaller than a batch.
+// for tls-server-end-point. Records are never cut smaller than a batch.
+// Clients may resume sessions (TLS 1.3), unless the base has SessionTicketsDisabled
+// or asks for certificates of clients.
 // The base must not have GetConfigForClient.
 func ServerTLS(base *tls.Config) *tls.Config {
 	config := base.Clone()
@@ -31,6 +31,11 @@ func ServerTLS(base *tls.Config) *tls.Config {
 			s.cert = cert
 		}
 		return cert, err
+	}
+	newest := base.MaxVersion == 0 || base.MaxVersion >= tls.VersionTLS13
+	if newest && !base.SessionTicketsDisabled && base.ClientAuth == tls.NoClientCert {
+		t := tickets{base: base, full: config.Clone()}
+		config.GetConfigForClient = t.choose
 	}
 	return config
 }
