@@ -15,14 +15,9 @@ import (
 	"kith/xmpp/stanza"
 )
 
-const (
-	// most is how many messages a session gets when it becomes fit. What is left
-	// waits for the next time.
-	most = 1000
-	// How long to wait before looking again whether a client has taken a page:
-	// at first, and at last.
-	firstPause, lastPause = 100 * time.Millisecond, time.Second
-)
+// How long to wait before looking again whether a client has taken a page:
+// at first, and at last.
+const firstPause, lastPause = 100 * time.Millisecond, time.Second
 
 // flushing is the flush that a resource is getting. A flush that it does not
 // hold any more has been overtaken, and does nothing.
@@ -37,7 +32,6 @@ type flush struct {
 	id       int64             // of the account
 	to       *account.Resource // belongs to the lane
 	caughtUp int64             // up to this id it has what is in the archive
-	left     int
 	pause    time.Duration
 	follows  bool // it has them; what has come meanwhile follows
 	sent     bool // something of the last page
@@ -61,7 +55,7 @@ func (o *offline) begin(t *cluster.Turn, owner *account.Actor, r *account.Resour
 			return
 		}
 	}
-	f := &flush{offline: o, key: t.Key(), owner: owner.JID, id: owner.ID(), to: r, caughtUp: archive.CaughtUp.Get(r), left: most}
+	f := &flush{offline: o, key: t.Key(), owner: owner.JID, id: owner.ID(), to: r, caughtUp: archive.CaughtUp.Get(r)}
 	flushing.Set(r, f)
 	served.Set(r, false)
 	r.Behind = true
@@ -123,12 +117,10 @@ func (f *flush) fail(t *cluster.Turn, err error) {
 func (f *flush) ask(t *cluster.Turn, owner *account.Actor, last int64) {
 	f.upTo, f.carried = last, archive.Carried(owner)
 	archive.WatchMarks(owner)
-	size := f.page
-	size.rows = min(size.rows, f.left)
 	send := func(p *page) { f.lanes.Send(f.key, p) }
 	read := func(ctx context.Context) func() {
 		p := &page{flush: f}
-		p.err = f.read(ctx, size, p)
+		p.err = f.read(ctx, f.page, p)
 		return func() { send(p) }
 	}
 	t.Query(new(cluster.Asker), f.key, read, func(err error) { send(&page{flush: f, err: err}) })
@@ -219,11 +211,10 @@ func (p *page) Committed(t *cluster.Turn) {
 		}
 	}
 	t.Dirty(p.to.Out)
-	p.left -= len(p.messages)
 	switch {
 	case len(lost.messages) > 0: // its owner will hear of its end; till then nobody else begins
 		t.Send(p.key, lost)
-	case p.more && p.left > 0:
+	case p.more:
 		p.pause = firstPause
 		t.Send(p.key, again{p.flush})
 	default:

@@ -87,18 +87,23 @@ func attach(h *module.Host, _ struct{}) error {
 	return nil
 }
 
-// dropForged takes away notes of a delay that claim to be ours (XEP-0203 §5).
+// dropForged takes away notes of a delay that claim to be ours, or the recipient's own
+// (XEP-0203 §5).
 func dropForged(_ context.Context, t *module.Transit) error {
-	if t.Kind != stanza.IQ {
-		t.Remove(func(el xmltree.Element) bool { return el.Is(delay.Name) && isFrom(el, t.Host.Domain) })
+	if t.Kind == stanza.IQ {
+		return nil
 	}
+	own := t.To.Bare()
+	t.Remove(func(el xmltree.Element) bool {
+		return el.Is(delay.Name) && (isFrom(el, t.Host.Domain) || isFrom(el, own) && t.From.Bare() != own)
+	})
 	return nil
 }
 
-// isFrom reports whether the host says that it has delayed something.
-func isFrom(el xmltree.Element, host jid.JID) bool {
+// isFrom reports whether a host or an account says that it has delayed something.
+func isFrom(el xmltree.Element, who jid.JID) bool {
 	from, err := jid.Parse(el.Attr("from"))
-	return err == nil && from.Bare() == host
+	return err == nil && from.Bare() == who
 }
 
 // keep settles who gets a message, and marks it if nobody is sure to have it; one

@@ -91,17 +91,21 @@ func TestSlowClient(t *testing.T) {
 	})
 }
 
-func TestMostAtATime(t *testing.T) {
+// Who was away for long gets everything, and what comes meanwhile behind it.
+func TestMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, nil)
-		h.leave(1003)
+		const n = 2503
+		h.leave(n)
+		romeo := h.connect("romeo/orchard", session.Limits{})
 		juliet := h.connect("juliet/balcony", session.Limits{})
 		juliet.send(`<presence/>`, `<presence><show>away</show></presence>`)
-		wantIDs(t, ids(juliet.received()), 0, 1000)
+		romeo.send(chat(n))
+		time.Sleep(time.Minute)
+		wantIDs(t, ids(juliet.received()), 0, n+1)
 		juliet.send(`<presence><show>dnd</show></presence>`)
 		wantIDs(t, ids(juliet.received()), 0, 0)
-		juliet.send(`<presence><priority>-1</priority></presence>`, `<presence/>`)
-		wantIDs(t, ids(juliet.received()), 1000, 1003)
+		h.wantMarked(0)
 	})
 }
 
