@@ -128,7 +128,7 @@ func New(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	s.comps = component.New(c, s.router, func() *tls.Config { return s.identity.Load().components }, log)
 	s.connect()
 	s.web = web.New(web.Parts{
-		Config: c, Version: version, Log: log, Begun: s.begun,
+		Config: s.config.Load, Version: version, Log: log, Begun: s.begun,
 		DB: s.db, Accounts: s.accounts, Factors: s.factors, Router: s.router, Cluster: s.cluster, Clients: s.clients, Components: s.comps, Servers: s.servers,
 		Reload: s.Reload,
 	})

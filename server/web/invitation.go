@@ -74,10 +74,10 @@ func (s *Server) invite(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	host, err := s.hostFor(c)
-	if _, ok := s.Config.LDAP[host.Domain()]; err == nil && ok {
+	if _, ok := s.Config().LDAP[host.Domain()]; err == nil && ok {
 		err = fmt.Errorf("the accounts of %s come from its directory; make it there", host)
 	}
-	if err == nil && s.Config.RegistrationMode(host) == config.Closed {
+	if err == nil && s.Config().RegistrationMode(host) == config.Closed {
 		err = fmt.Errorf("registration at %s is closed; set mode in [registration], or registration in [host.%q], to \"invite\"", host, host)
 	}
 	if err != nil {
@@ -105,8 +105,8 @@ func (s *Server) hostFor(c Invite) (jid.JID, error) {
 	case !host.IsZero():
 	case !c.Contact.IsZero():
 		host = c.Contact.Host()
-	case len(s.Config.Hosts) == 1:
-		host = s.Config.Hosts[0]
+	case len(s.Config().Hosts) == 1:
+		host = s.Config().Hosts[0]
 	default:
 		return host, fmt.Errorf("there are several hosts; name one with --host: %s", strings.Join(s.hosts(), ", "))
 	}

@@ -28,7 +28,7 @@ import (
 
 // Parts are what the pages speak of.
 type Parts struct {
-	Config     *config.Config // that of the start
+	Config     func() *config.Config // as it is now
 	Version    string
 	Log        *slog.Logger
 	Begun      time.Time
@@ -90,7 +90,7 @@ func (s *Server) adminRoutes() http.Handler {
 	})
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelError)}))
-	return ownNames(s.Config.Listen.Admin, mux)
+	return ownNames(s.Config().Listen.Admin, mux)
 }
 
 // ready says whether the server can do its work: whether its database can be

@@ -61,7 +61,7 @@ func start(t *testing.T) *Server {
 	t.Cleanup(func() { cl.Close(context.Background()) })
 	r.Start(cl)
 	return New(Parts{
-		Config: c, Version: "1.2.3", Log: log, Begun: time.Now(), DB: db, Accounts: accounts, Router: r, Cluster: cl,
+		Config: func() *config.Config { return c }, Version: "1.2.3", Log: log, Begun: time.Now(), DB: db, Accounts: accounts, Router: r, Cluster: cl,
 		Clients:    c2s.New(c, accounts, nil, r, cl, func(string) *tls.Config { return nil }, log),
 		Components: component.New(c, r, func() *tls.Config { return nil }, log),
 		Servers:    s2s.New(s2s.Parts{Config: c, Router: r, Log: log}),
@@ -304,7 +304,7 @@ func TestServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	control, err := ListenControl(s.Config.Data)
+	control, err := ListenControl(s.Config().Data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +313,7 @@ func TestServe(t *testing.T) {
 	go func() { done <- s.ServeControl(control) }()
 
 	overSocket := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", Socket(s.Config.Data))
+		return new(net.Dialer).DialContext(ctx, "unix", Socket(s.Config().Data))
 	}}}
 	for url, c := range map[string]*http.Client{"http://" + admin.Addr().String() + "/healthz": http.DefaultClient, "http://kith/status": overSocket} {
 		res, err := c.Get(url)
@@ -342,7 +342,7 @@ func TestServe(t *testing.T) {
 			t.Errorf("Serve: %v", err)
 		}
 	}
-	if _, err := os.Lstat(filepath.Join(s.Config.Data, socketName)); !os.IsNotExist(err) {
+	if _, err := os.Lstat(filepath.Join(s.Config().Data, socketName)); !os.IsNotExist(err) {
 		t.Errorf("the socket after Close: %v, want none", err)
 	}
 }
