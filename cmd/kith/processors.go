@@ -11,8 +11,8 @@ import (
 // processors chooses how many processors run Go code at a time. What passes through
 // several goroutines, as a message does, is handed from one processor to the next when
 // there are others without work: they are woken for it, and at low rates waking costs
-// more than the work. A server with little to do therefore uses one, and all that there
-// are within two looks when they are needed.
+// more than the work. A server with little to do therefore uses one, and more from the
+// next look on when they are needed.
 type processors struct {
 	most   int // that there are
 	now    int // in use
@@ -22,6 +22,10 @@ type processors struct {
 
 const (
 	lookEvery = 250 * time.Millisecond
+	// restEvery is the same while nearly nothing is to be done, restShare of one
+	// processor: a look wakes the machine.
+	restEvery = time.Second
+	restShare = 0.05
 	// fullShare is the part of the processors in use that is work, at which more are taken.
 	fullShare = 0.6
 	// idleShare is the part of fewer processors that the work may be, for these to be
@@ -59,7 +63,7 @@ func adaptProcessors(ctx context.Context) {
 	}
 	defer runtime.SetDefaultGOMAXPROCS()
 	p := processors{most: most, now: most}
-	look := time.NewTicker(lookEvery)
+	look := time.NewTimer(lookEvery)
 	defer look.Stop()
 	last, used := time.Now(), cpuTime()
 	for {
@@ -69,8 +73,14 @@ func adaptProcessors(ctx context.Context) {
 		case <-look.C:
 		}
 		t, cpu, before := time.Now(), cpuTime(), p.now
-		n := p.next(float64(cpu-used) / float64(t.Sub(last)))
+		busy := float64(cpu-used) / float64(t.Sub(last))
+		n := p.next(busy)
 		last, used = t, cpu
+		if n == 1 && busy < restShare {
+			look.Reset(restEvery)
+		} else {
+			look.Reset(lookEvery)
+		}
 		switch {
 		case n == before:
 		case n == p.most: // what a container may use changes
