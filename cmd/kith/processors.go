@@ -27,7 +27,7 @@ const (
 	restEvery = time.Second
 	restShare = 0.05
 	// fullShare is the part of the processors in use that is work, at which more are taken.
-	fullShare = 0.6
+	fullShare = 0.5
 	// idleShare is the part of fewer processors that the work may be, for these to be
 	// enough. It is less than fullShare, since work on fewer costs less.
 	idleShare = 0.4

@@ -21,13 +21,13 @@ func TestProcessors(t *testing.T) {
 		spans []span
 	}{
 		"nothing to do":               {8, []span{{0, calmLooks - 1, 8}, {0, 1, 1}, {0, 100, 1}}},
-		"a few messages":              {8, []span{{0.1, calmLooks, 1}, {0.5, 100, 1}}},
+		"a few messages":              {8, []span{{0.1, calmLooks, 1}, {0.45, 100, 1}}},
 		"all at once":                 {8, []span{{0, calmLooks, 1}, {1, 1, 3}, {3, 1, 8}, {8, 100, 8}}},
 		"two processors":              {2, []span{{0, calmLooks, 1}, {0.6, 1, 2}, {0.6, 100, 2}, {0.3, calmLooks, 1}}},
-		"half of them":                {8, []span{{1.5, calmLooks, 4}, {1.5, 100, 4}, {2.4, 1, 8}}},
+		"half of them":                {8, []span{{1.5, calmLooks, 4}, {1.5, 100, 4}, {2.1, 1, 8}}},
 		"a peak in a calm":            {4, []span{{0.1, calmLooks - 1, 4}, {3, 1, 4}, {0.1, calmLooks - 1, 4}, {0.1, 1, 1}}},
 		"a wave in a calm":            {4, []span{{0.1, calmLooks - 1, 4}, {1, 1, 3}, {0.1, calmLooks - 1, 3}, {0.1, 1, 1}}},
-		"work between the two shares": {4, []span{{0, calmLooks, 1}, {0.5, 100, 1}, {0.7, 1, 2}, {0.9, 100, 2}}},
+		"work between the two shares": {4, []span{{0, calmLooks, 1}, {0.45, 100, 1}, {0.7, 1, 2}, {0.9, 100, 2}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := processors{most: tt.most, now: tt.most}
