@@ -90,7 +90,9 @@ func (c *incoming) verify(p pair, d negotiate.Dialback) {
 		c.s.log.Info("key of another server not verified", "from", p.to, "to", p.from, "error", err)
 		c.answer(d.Refuse(unverified(err)))
 	case verdict != negotiate.Valid:
-		c.answer(d.Refuse(stanza.ErrForbidden)) // XEP-0220 §2.5
+		// XEP-0220 §2.1.2: the stream may stay, for other domains; what happened is logged.
+		c.s.log.Warn("another server has shown a key that is not its domain's", "remote", c.conn.RemoteAddr().String(), "from", p.to, "to", p.from)
+		c.answer(d.Refuse(stanza.ErrForbidden)) // §2.5
 	default:
 		c.verdict(d, verdict, negotiate.DialbackMechanism)
 	}

@@ -244,6 +244,9 @@ func TestDialback(t *testing.T) {
 				if err != nil || got != tt.want || d.From.String() != to || d.To.String() != from {
 					t.Fatalf("answer %+v, %v; want %s", d, err, tt.want)
 				}
+				if logged := strings.Contains(w.s.TakeLog(), "a key that is not its domain's"); logged != (tt.verdict == "invalid") {
+					t.Errorf("logged: %t", logged)
+				}
 				if tt.want != "valid" {
 					return
 				}
