@@ -195,6 +195,23 @@ func ParseIn(content string, b []byte, limits Limits) (Element, error) {
 	return parse(b, contextOf(content), limits)
 }
 
+// Lend is ParseIn for somebody who is done with the element when f returns: then its
+// memory is another's. Strings that were taken from it stay, as parts of b.
+func Lend(content string, b []byte, limits Limits, f func(el Element) error) error {
+	s, b, err := scanDocument(b, contextOf(content), limits)
+	if err != nil {
+		return err
+	}
+	defer s.release()
+	if s.lang {
+		s.nodes[0].ns |= flagLang
+	}
+	s.tree = tree{data: b, nodes: s.nodes, outer: s.outer}
+	err = f(Element{t: &s.tree})
+	s.tree = tree{}
+	return err
+}
+
 func contextOf(content string) *context {
 	if content == nsClient {
 		return inClient

@@ -1,6 +1,7 @@
 package xmltree
 
 import (
+	"errors"
 	"io"
 	"runtime"
 	"slices"
@@ -342,5 +343,34 @@ func TestEndOfStream(t *testing.T) {
 	}
 	if d.Buffered() != 1 {
 		t.Errorf("Buffered = %d, want 1", d.Buffered())
+	}
+}
+
+// TestLend: what is lent is what ParseIn makes, and strings outlive it.
+func TestLend(t *testing.T) {
+	const one, two = `<message to='a@b' xml:lang='de'><body>h&amp;rk</body></message>`, `<message to='c@d'><body>what light</body></message>`
+	var to, text, lang, raw string
+	look := func(el Element) error {
+		to, text, lang, raw = el.Attr("to"), el.First().Text(), el.First().Lang(), string(el.Raw())
+		return nil
+	}
+	if err := Lend("jabber:client", []byte(one), Limits{}, look); err != nil {
+		t.Fatal(err)
+	}
+	got := []string{to, text, lang, raw}
+	if err := Lend("jabber:client", []byte(two), Limits{}, look); err != nil || to != "c@d" || lang != "" {
+		t.Errorf("the second is to %q in language %q, %v", to, lang, err)
+	}
+	if want := []string{"a@b", "h&rk", "de", one}; !slices.Equal(got, want) {
+		t.Errorf("the first is %q, want %q", got, want)
+	}
+	called := false
+	err := Lend("jabber:client", []byte(one[:20]), Limits{}, func(Element) error { called = true; return nil })
+	if err == nil || called {
+		t.Errorf("of half an element: %v, lent: %t", err, called)
+	}
+	want := errors.New("no")
+	if err := Lend("jabber:client", []byte(one), Limits{}, func(Element) error { return want }); err != want {
+		t.Errorf("%v, want what f returns", err)
 	}
 }

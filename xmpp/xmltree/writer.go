@@ -155,15 +155,10 @@ func (w *Writer) Raw(b []byte) {
 // namespace was content: what AppendXML writes of what ParseIn makes of it, without
 // the element in between. If it cannot be parsed nothing is written.
 func (w *Writer) Stored(content string, b []byte, limits Limits) error {
-	s, b, err := scanDocument(b, contextOf(content), limits)
-	if err != nil {
-		return err
-	}
-	defer s.release()
-	s.tree = tree{data: b, nodes: s.nodes, outer: s.outer}
-	Element{t: &s.tree}.AppendXML(w)
-	s.tree = tree{}
-	return nil
+	return Lend(content, b, limits, func(el Element) error {
+		el.AppendXML(w)
+		return nil
+	})
 }
 
 // Append writes a, or nothing if it is nil.

@@ -141,10 +141,12 @@ type page struct {
 // message is one that was read, ready to be delivered.
 type message struct {
 	id      int64
-	transit bool           // not in the archive but for this
-	stanza  *stanza.Stanza // with our notes; nil if it cannot be read
-	blocked bool           // whoever sent it was blocked since (XEP-0191 §3.3)
-	had     bool           // the session was given a copy of it
+	transit bool // not in the archive but for this
+	from    jid.JID
+	to      string
+	whole   []byte // with our notes; nil if it cannot be read
+	blocked bool   // whoever sent it was blocked since (XEP-0191 §3.3)
+	had     bool   // the session was given a copy of it
 }
 
 // Handle implements cluster.Item.
@@ -167,10 +169,10 @@ func (p *page) Handle(t *cluster.Turn, ac cluster.Actor) {
 		if p.messages[n].had = slices.Contains(had, m.id); p.messages[n].had {
 			continue // it waits for others
 		}
-		blocked := m.stanza != nil && blocklist.Blocks(a, m.stanza.From)
-		if !p.confirms || m.stanza == nil || blocked {
+		blocked := m.whole != nil && blocklist.Blocks(a, m.from)
+		if !p.confirms || m.whole == nil || blocked {
 			taken = append(taken, m.id)
-			if m.transit && m.stanza != nil { // what cannot be read stays
+			if m.transit && m.whole != nil { // what cannot be read stays
 				drop = append(drop, m.id)
 			}
 		}
@@ -193,10 +195,10 @@ func (p *page) Committed(t *cluster.Turn) {
 	lost := &lost{flush: p.flush, marked: p.confirms}
 	p.sent = false
 	for _, m := range p.messages {
-		if m.stanza == nil || m.blocked || m.had {
+		if m.whole == nil || m.blocked || m.had {
 			continue
 		}
-		e := session.Entry{Kind: stanza.Message, To: m.stanza.To.String(), Tail: m.stanza.Tail()}
+		e := session.Entry{Kind: stanza.Message, To: m.to, Tail: m.tail()}
 		if p.confirms || !m.transit {
 			e.Store = m.id
 		}
@@ -269,7 +271,7 @@ func (l *lost) Handle(t *cluster.Turn, ac cluster.Actor) {
 		}
 		id := m.id
 		if m.transit {
-			id = archive.Record(t, a, m.stanza.From, false, archive.Transit, m.stanza.Whole())
+			id = archive.Record(t, a, m.from, false, archive.Transit, m.whole)
 		}
 		archive.Missed(t, a, id)
 	}

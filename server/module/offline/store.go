@@ -25,12 +25,7 @@ func (f *flush) read(ctx context.Context, s size, p *page) error {
 	if err != nil {
 		return fmt.Errorf("read offline messages of %s: %w", f.owner, err)
 	}
-	for _, m := range rows {
-		f.behind = m.ID
-		if _, carried := f.carried[m.ID]; !carried {
-			p.messages = append(p.messages, f.ready(m))
-		}
-	}
+	p.messages = f.ready(rows)
 	// Behind what it has from the archive nothing is left out but what is carried.
 	p.all = len(p.messages) == len(rows) && (len(rows) == 0 || rows[0].ID > f.caughtUp)
 	return nil
@@ -39,24 +34,54 @@ func (f *flush) read(ctx context.Context, s size, p *page) error {
 // stored are the limits for what was a stanza before.
 var stored = xmltree.Limits{Bytes: 4 << 20, Depth: 256, Elements: 1 << 16, Attrs: 1 << 10, Namespaces: 1 << 12}
 
-// ready adds when the message came (XEP-0203 §2) and, if it is in the archive,
-// where it is there (XEP-0313 §3.2).
-func (f *flush) ready(m archive.Message) message {
-	el, err := xmltree.ParseIn(ns.Client, m.Stanza, stored)
-	var st *stanza.Stanza
-	if err == nil {
-		st, err = stanza.Parse(el)
+// ready writes messages for the session, each with the time when it came (XEP-0203 §2)
+// and, if it is in the archive, where it is there (XEP-0313 §3.2). They share their
+// memory.
+func (f *flush) ready(rows []archive.Message) []message {
+	size := 0
+	for _, m := range rows {
+		size += len(m.Stanza) + notes
 	}
-	if err != nil {
-		f.host.Log.Error("stored message cannot be read; it is skipped", "account", f.owner, "id", m.ID, "error", err)
-		return message{id: m.ID, transit: m.Transit}
+	list := make([]message, 0, len(rows))
+	b := make([]byte, 0, size)
+	var w xmltree.Writer
+	for _, row := range rows {
+		f.behind = row.ID
+		if _, carried := f.carried[row.ID]; carried {
+			continue
+		}
+		m := message{id: row.ID, transit: row.Transit}
+		err := xmltree.Lend(ns.Client, row.Stanza, stored, func(el xmltree.Element) error {
+			var st stanza.Stanza
+			if err := st.Read(el); err != nil {
+				return err
+			}
+			stamp(&st, f.host.Domain, row.ID, "Offline Storage")
+			if !row.Transit {
+				st.Add(stanzaid.ID{ID: f.ids.Format(f.id, row.ID), By: f.owner})
+			}
+			begin := len(b)
+			w.Reset(b, ns.Client)
+			st.AppendXML(&w)
+			b = w.Bytes()
+			m.from, m.to, m.whole = st.From, st.To.String(), b[begin:len(b):len(b)]
+			return nil
+		})
+		if err != nil {
+			f.host.Log.Error("stored message cannot be read; it is skipped", "account", f.owner, "id", row.ID, "error", err)
+		}
+		list = append(list, m)
 	}
-	stamp(st, f.host.Domain, m.ID, "Offline Storage")
-	if !m.Transit {
-		st.Add(stanzaid.ID{ID: f.ids.Format(f.id, m.ID), By: f.owner})
-	}
-	st.Tail() // made here, not in the lane
-	return message{id: m.ID, transit: m.Transit, stanza: st}
+	return list
+}
+
+// notes is about the length of what is added to a message.
+const notes = 256
+
+// tail is what stands behind the recipient.
+func (m *message) tail() []byte {
+	var head [128]byte
+	return m.whole[len(stanza.AppendHead(head[:0], stanza.Message, m.to)):]
 }
 
 // stamp says when a message came, unless that was said before.
