@@ -121,3 +121,27 @@ func TestTally(t *testing.T) {
 		}
 	}
 }
+
+// TestLeastWakes: what docs/performance.md says of a server that lets everything wait
+// while nobody looks but what is urgent: it cannot wake the phone less often.
+func TestLeastWakes(t *testing.T) {
+	const tail = 11 * time.Second
+	r := radio{tail: tail}
+	midnight := time.Now()
+	r.last = midnight.Add(-tail)
+	for _, e := range trace(1, 200) {
+		at := midnight.Add(e.at)
+		switch {
+		case e.deed == looks || e.deed == pockets:
+			r.said(at)
+			r.inUse = e.deed == looks
+		case e.deed == pings || e.deed == answers:
+			r.said(at)
+		case r.inUse || e.deed.soon():
+			r.heard(at, nil)
+		}
+	}
+	if c := r.counts; c.pocketed != 75 || c.wakes != 174 {
+		t.Errorf("woken %d times while nobody looks, %d in all; the documentation says 75 and 174", c.pocketed, c.wakes)
+	}
+}
