@@ -49,6 +49,10 @@ type server struct {
 	// blocksQuietly: a message for a full JID is dropped if its owner has blocked
 	// the sender (against XEP-0191 §3.2).
 	blocksQuietly bool
+	// settles is how long a client that was cut off while it was writing waits before it
+	// resumes: now and then Prosody 0.12 ends the stream as not well-formed otherwise,
+	// while it still has something of the connection before.
+	settles time.Duration
 	// coalesces: of a contact's presence, an inactive client is told the newest only
 	// (XEP-0352 §5).
 	coalesces bool

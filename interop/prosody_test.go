@@ -68,6 +68,7 @@ func startProsody(t *testing.T, with setup) *server {
 		normalFallsBack: true,
 		leavesQuietly:   true,
 		blocksQuietly:   true,
+		settles:         time.Second,
 	}
 	s.cert = selfSigned(t, s.domain, s.caFile, key)
 	componentPort := 0

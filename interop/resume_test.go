@@ -106,6 +106,7 @@ func (p *pair) resumeUnsent(t *testing.T) {
 	for _, tag := range []string{"one", "two", "three"} {
 		p.romeo.do(t, order{Do: "flood", To: p.juliet.jid, Tag: tag, First: 1, Count: 50, Cut: true})
 		p.romeo.awaitLoss(t)
+		time.Sleep(p.s.settles)
 		if !p.romeo.resume(t) {
 			t.Fatal("not resumed")
 		}
