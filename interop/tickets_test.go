@@ -4,7 +4,9 @@ package interop_test
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,7 +22,7 @@ func TestTickets(t *testing.T) {
 	openssl := program(t, "openssl")
 	s := startKith(t, setup{})
 	dir := t.TempDir()
-	first, again := filepath.Join(dir, "first.pem"), filepath.Join(dir, "again.pem")
+	first, again, old := filepath.Join(dir, "first.pem"), filepath.Join(dir, "again.pem"), filepath.Join(dir, "old.pem")
 	for _, step := range []struct {
 		what string
 		args []string
@@ -29,14 +31,14 @@ func TestTickets(t *testing.T) {
 		{"a new session", []string{"-tls1_3", "-sess_out", first}, "New, TLSv1.3"},
 		{"the same", []string{"-tls1_3", "-sess_in", first, "-sess_out", again}, "Reused, TLSv1.3"},
 		{"with the second ticket", []string{"-tls1_3", "-sess_in", again}, "Reused, TLSv1.3"},
-		{"without TLS 1.3", []string{"-tls1_2", "-sess_out", filepath.Join(dir, "old.pem")}, "New, TLSv1.2"},
+		{"without TLS 1.3", []string{"-tls1_2", "-sess_out", old}, "New, TLSv1.2"},
 	} {
 		if out := handshakeByOpenSSL(t, openssl, s, step.args); !strings.Contains(out, step.want) || !strings.Contains(out, "<stream:features") {
 			t.Fatalf("%s: want %q and the stream's features, got\n%s", step.what, step.want, out)
 		}
 	}
-	if old, err := os.ReadFile(filepath.Join(dir, "old.pem")); err == nil && strings.Contains(string(old), "ticket") {
-		t.Errorf("a session of TLS 1.2 has a ticket:\n%s", old)
+	if _, err := os.Stat(old); !errors.Is(err, fs.ErrNotExist) { // openssl writes what can be resumed
+		t.Errorf("a session of TLS 1.2 can be resumed: %v", err)
 	}
 	s.proc.stop()
 	s.proc = s.start(t)

@@ -40,9 +40,6 @@ const (
 	searchParsed = 10_000 // of the conversation
 )
 
-// readable are the limits for what was a stanza before.
-var readable = xmltree.Limits{Bytes: 4 << 20, Depth: 256, Elements: 1 << 16, Attrs: 1 << 10, Namespaces: 1 << 12}
-
 // Find returns the newest message that is meant and what is to be left of it; 0
 // if there is none that may be retracted, or it is too far back. It may take long.
 func (q *Retraction) Find(r *storage.Reader) (id int64, tombstone []byte, err error) {
@@ -101,7 +98,7 @@ func (q *Retraction) read(r *storage.Reader, id int64) (*stanza.Stanza, error) {
 	case outgoing != q.Outgoing || !transit && !q.Archived:
 		return nil, nil
 	}
-	el, err := xmltree.ParseIn(ns.Client, b, readable)
+	el, err := xmltree.ParseIn(ns.Client, b, xmltree.StoredLimits())
 	if err != nil {
 		return nil, nil //nolint:nilerr // what cannot be read, nobody reads: it is not the one
 	}

@@ -261,7 +261,7 @@ func (r *Router) handBack(e session.Entry) *Arriving {
 	if e.Kind == stanza.Presence || e.Copy && !e.Owed {
 		return nil
 	}
-	el, err := xmltree.ParseIn(ns.Client, append(stanza.AppendHead(nil, e.Kind, e.To), e.Tail...), stored)
+	el, err := xmltree.ParseIn(ns.Client, append(stanza.AppendHead(nil, e.Kind, e.To), e.Tail...), xmltree.StoredLimits())
 	if err != nil {
 		r.log.Error("stanza of ours cannot be read", "error", err)
 		return nil

@@ -204,11 +204,8 @@ func (s *restoring) Fail(_ *cluster.Turn, err error) {
 	s.session.Close(stream.ErrInternalServerError)
 }
 
-// stored are the limits for what was a stanza before.
-var stored = xmltree.Limits{Bytes: 4 << 20, Depth: 256, Elements: 1 << 16, Attrs: 1 << 10, Namespaces: 1 << 12}
-
 func parseStored(b []byte) (*stanza.Stanza, error) {
-	el, err := xmltree.ParseIn(ns.Client, b, stored)
+	el, err := xmltree.ParseIn(ns.Client, b, xmltree.StoredLimits())
 	if err != nil {
 		return nil, fmt.Errorf("parse stanza of ours: %w", err)
 	}

@@ -37,6 +37,12 @@ const (
 	maxOuter     = 1024 // bytes of all that a stream header declares
 )
 
+// StoredLimits are for what was a stanza before and has been kept by ourselves: more than
+// any stanza is allowed, so that lower limits do not make it unreadable.
+func StoredLimits() Limits {
+	return Limits{Bytes: 4 << 20, Depth: 256, Elements: 1 << 16, Attrs: 1 << 10, Namespaces: 1 << 12}
+}
+
 // withDefaults fills in what was left zero and clamps what we cannot index.
 func (l Limits) withDefaults() Limits {
 	d := DefaultLimits()

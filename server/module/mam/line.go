@@ -128,9 +128,6 @@ func (q *request) fin(found *archive.Found) *xmam.Fin {
 	return f
 }
 
-// limits are for what was a stanza before.
-var limits = xmltree.Limits{Bytes: 4 << 20, Depth: 256, Elements: 1 << 16, Attrs: 1 << 10, Namespaces: 1 << 12}
-
 var nameMessage = xmltree.Name{Space: ns.Client, Local: stanza.Message.String()}
 
 // results writes what the client gets of each message. They share their memory.
@@ -155,7 +152,7 @@ func (q *request) results(list []archive.Message) []session.Entry {
 		result.Forwarded = forward.Forwarded{Stamp: archive.Time(m.ID)}
 		w.Open(nameMessage)
 		w.Attr("from", from)
-		if err := result.AppendStored(&w, m.Stanza, limits); err != nil {
+		if err := result.AppendStored(&w, m.Stanza, xmltree.StoredLimits()); err != nil {
 			q.host.Log.Error("stored message cannot be read; it is skipped", "account", q.owner, "id", m.ID, "error", err)
 			continue
 		}

@@ -120,7 +120,7 @@ func (f *flush) ask(t *cluster.Turn, owner *account.Actor, last int64) {
 	send := func(p *page) { f.lanes.Send(f.key, p) }
 	read := func(ctx context.Context) func() {
 		p := &page{flush: f}
-		p.err = f.read(ctx, f.page, p)
+		p.err = f.read(ctx, p)
 		return func() { send(p) }
 	}
 	t.Query(new(cluster.Asker), f.key, read, func(err error) { send(&page{flush: f, err: err}) })

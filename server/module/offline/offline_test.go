@@ -91,7 +91,7 @@ func TestSlowClient(t *testing.T) {
 	})
 }
 
-// Who was away for long gets everything, and what comes meanwhile behind it.
+// Who was away for long gets everything at once, and nothing twice.
 func TestMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, nil)

@@ -16,23 +16,23 @@ import (
 
 // read reads the next page, oldest first, and makes it ready to be delivered. What
 // is on its way to another session is left to that.
-func (f *flush) read(ctx context.Context, s size, p *page) error {
+func (f *flush) read(ctx context.Context, p *page) error {
 	var rows []archive.Message
 	err := f.host.DB.Read(ctx, func(r *storage.Reader) (err error) {
-		rows, p.more, err = archive.ReadWaiting(r, f.id, f.behind, f.upTo, f.caughtUp, s.rows, s.bytes)
+		rows, p.more, err = archive.ReadWaiting(r, f.id, f.behind, f.upTo, f.caughtUp, f.page.rows, f.page.bytes)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("read offline messages of %s: %w", f.owner, err)
 	}
 	p.messages = f.ready(rows)
+	if n := len(rows); n > 0 {
+		f.behind = rows[n-1].ID
+	}
 	// Behind what it has from the archive nothing is left out but what is carried.
 	p.all = len(p.messages) == len(rows) && (len(rows) == 0 || rows[0].ID > f.caughtUp)
 	return nil
 }
-
-// stored are the limits for what was a stanza before.
-var stored = xmltree.Limits{Bytes: 4 << 20, Depth: 256, Elements: 1 << 16, Attrs: 1 << 10, Namespaces: 1 << 12}
 
 // ready writes messages for the session, each with the time when it came (XEP-0203 §2)
 // and, if it is in the archive, where it is there (XEP-0313 §3.2). They share their
@@ -46,12 +46,11 @@ func (f *flush) ready(rows []archive.Message) []message {
 	b := make([]byte, 0, size)
 	var w xmltree.Writer
 	for _, row := range rows {
-		f.behind = row.ID
 		if _, carried := f.carried[row.ID]; carried {
 			continue
 		}
 		m := message{id: row.ID, transit: row.Transit}
-		err := xmltree.Lend(ns.Client, row.Stanza, stored, func(el xmltree.Element) error {
+		err := xmltree.Lend(ns.Client, row.Stanza, xmltree.StoredLimits(), func(el xmltree.Element) error {
 			var st stanza.Stanza
 			if err := st.Read(el); err != nil {
 				return err
